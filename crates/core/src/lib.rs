@@ -1,0 +1,28 @@
+//! The domain of panscan: what a bar, a universe, a panel, a plan and a snapshot are, the arithmetic over
+//! them, and the ports through which the other crates meet.
+//!
+//! Deliberately absent: siblings, runtimes, sockets, files and clock reads. Core may *describe* waiting (a
+//! boxed future in a port) because that is only `std`; it never waits.
+
+pub mod bar;
+pub mod block;
+pub mod calendar;
+pub mod cover;
+pub mod diagnostic;
+pub mod error;
+pub mod expr;
+pub mod indicator;
+pub mod limit;
+pub mod panel;
+pub mod plan;
+pub mod port;
+pub mod rank;
+pub mod reference;
+pub mod scan;
+pub mod slab;
+pub mod snapshot;
+pub mod symbol;
+pub mod time;
+pub mod universe;
+
+pub use error::{Error, Kind};

@@ -1,0 +1,389 @@
+//! The ports: how the engine reaches providers, tiers, backends and time without knowing any of them.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::block::{Block, Quarantined};
+use crate::error::Kind;
+use crate::panel::Split;
+use crate::plan::{Digest, Plan};
+use crate::rank::RankedRows;
+use crate::snapshot::{MarketId, Snapshot};
+use crate::symbol::Symbol;
+use crate::time::{SessionDate, Timeframe, Timestamp};
+use crate::universe::{Listing, Population};
+
+/// An answer that is not here yet. Core names the shape of waiting; it never waits.
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// One question to a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum BarAsk {
+    /// Every symbol's raw daily bar of one session: one call.
+    Day(SessionDate),
+    /// One symbol's raw bars over the sessions `from` to `to`, both included: one call per 50,000 base bars.
+    Range {
+        /// Whose bars.
+        symbol: Symbol,
+        /// Of which interval; day or minutes.
+        timeframe: Timeframe,
+        /// First session.
+        from: SessionDate,
+        /// Last session.
+        to: SessionDate,
+    },
+}
+
+/// What a provider answered to a [`BarAsk`], all pages joined.
+#[derive(Debug, Clone)]
+pub struct Fetched {
+    /// The bars; a [`BarAsk::Day`] has one row, a daily [`BarAsk::Range`] a row for each session asked for.
+    pub block: Block,
+    /// Rows that are not in it, with the reason.
+    pub quarantined: Vec<Quarantined>,
+    /// Calls that it took.
+    pub calls: u32,
+}
+
+/// Whether a call may wait behind others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Urgency {
+    /// A caller waits for it.
+    Interactive,
+    /// Nobody does.
+    Background,
+}
+
+/// Counters of a provider since start.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct SourceStats {
+    /// Calls for bars and reference data.
+    pub calls: u64,
+    /// Calls for market status and clock.
+    pub status_calls: u64,
+    /// Calls that failed.
+    pub errors: u64,
+    /// Answers 429.
+    pub rate_limited: u64,
+    /// Calls made again.
+    pub retries: u64,
+    /// Calls that may be made now.
+    pub available: f64,
+    /// How many come free a second.
+    pub refill_per_second: f64,
+}
+
+/// Why a provider did not serve a call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The key is missing or unknown.
+    #[error("{provider} refuses the key: {message}")]
+    Key {
+        /// Its name.
+        provider: Arc<str>,
+        /// Its own words.
+        message: String,
+    },
+    /// The plan does not include this.
+    #[error("{provider} does not entitle this key to {what}: {message}")]
+    NotEntitled {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+        /// Its own words.
+        message: String,
+    },
+    /// Refused for the rate, also after retries.
+    #[error("{provider} is over its rate limit")]
+    RateLimited {
+        /// Its name.
+        provider: Arc<str>,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// It failed or could not be reached, also after retries.
+    #[error("{provider} failed on {what}: {message}")]
+    Unavailable {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+        /// What happened.
+        message: String,
+    },
+    /// The answer could not be read.
+    #[error("{provider} sent for {what} what cannot be read: {message}")]
+    Unreadable {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+        /// What is wrong, with the first bytes.
+        message: String,
+    },
+    /// The request itself is wrong; never repeated.
+    #[error("{provider} refuses {what}: {message}")]
+    Refused {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+        /// Its own words.
+        message: String,
+    },
+}
+
+impl SourceError {
+    /// What a caller can do about it. A key that the provider refuses is ours, not the caller's.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::RateLimited { .. } => Kind::Busy,
+            _ => Kind::Upstream,
+        }
+    }
+}
+
+/// An upstream of bars and reference data. Never called on a warm scan. Dropping a pending answer abandons the
+/// call: one that has not started is never made.
+pub trait BarSource: Send + Sync {
+    /// Its name, e.g. `polygon`.
+    fn name(&self) -> Arc<str>;
+
+    /// Answers one question, following pages; every call inside waits for the rate limit.
+    fn fetch<'a>(&'a self, ask: &'a BarAsk, urgency: Urgency) -> Pending<'a, Result<Fetched, SourceError>>;
+
+    /// The symbols that the provider lists, without sector and market capitalisation.
+    fn listings(&self) -> Pending<'_, Result<Vec<Listing>, SourceError>>;
+
+    /// The splits executed from `from` on.
+    fn splits(&self, from: SessionDate) -> Pending<'_, Result<Vec<Split>, SourceError>>;
+
+    /// The provider's clock and the world that it serves.
+    fn status(&self) -> Pending<'_, Result<SourceStatus, SourceError>>;
+
+    /// How many calls `n` calls from now would take, given the rate limit.
+    fn estimate(&self, calls: u64) -> Duration;
+
+    /// Counters since start.
+    fn stats(&self) -> SourceStats;
+}
+
+/// What a provider says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// The world that it serves.
+    pub market: MarketId,
+    /// Its clock.
+    pub now: Timestamp,
+}
+
+/// Names a block in a store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum BlockKey {
+    /// The whole market's bars of one session.
+    Day(SessionDate),
+    /// One symbol's bars of one timeframe, as far as they were asked for.
+    Symbol(Timeframe, Symbol),
+}
+
+/// Why a store did not do its work. Never fails a scan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file or server could not be read or written.
+    #[error("{store}: {what}: {message}")]
+    Io {
+        /// Which store.
+        store: &'static str,
+        /// What was being done, with the path.
+        what: String,
+        /// What the system said.
+        message: String,
+    },
+    /// What is kept is damaged or of a format that this build does not read.
+    #[error("{store}: {what} is damaged: {message}")]
+    Damaged {
+        /// Which store.
+        store: &'static str,
+        /// What is damaged, with the path.
+        what: String,
+        /// How.
+        message: String,
+    },
+}
+
+impl StoreError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        Kind::Upstream
+    }
+}
+
+/// Counters of one tier.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TierStats {
+    /// `l1`, `l2`, `l3` or `redis`.
+    pub tier: &'static str,
+    /// Blocks held.
+    pub entries: u64,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes that it may hold.
+    pub capacity_bytes: u64,
+    /// Reads answered.
+    pub hits: u64,
+    /// Reads not answered.
+    pub misses: u64,
+    /// Blocks put out for space.
+    pub evictions: u64,
+    /// Failed operations.
+    pub errors: u64,
+}
+
+/// A block that a store had, and where.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The block.
+    pub block: Block,
+    /// The tier that answered.
+    pub tier: &'static str,
+}
+
+/// Somewhere blocks are kept. One call carries many keys: a round trip is the unit of cost.
+pub trait SeriesStore: Send + Sync {
+    /// Reads `keys` in order; `None` marks a miss, and a damaged block is a miss that is counted and reported.
+    fn read<'a>(&'a self, market: &'a MarketId, keys: &'a [BlockKey]) -> Pending<'a, Vec<Option<Found>>>;
+
+    /// Keeps `blocks`, replacing what was there. When it answers, they survive the process.
+    fn write<'a>(
+        &'a self,
+        market: &'a MarketId,
+        blocks: &'a [(BlockKey, Block)],
+    ) -> Pending<'a, Result<(), StoreError>>;
+
+    /// The keys of single symbols that are kept for a timeframe.
+    fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>>;
+
+    /// Reads a small document, e.g. the provider's listings, with the time at which it was kept.
+    fn read_note<'a>(
+        &'a self,
+        market: &'a MarketId,
+        name: &'a str,
+    ) -> Pending<'a, Option<(Timestamp, Vec<u8>)>>;
+
+    /// Keeps a small document.
+    fn write_note<'a>(
+        &'a self,
+        market: &'a MarketId,
+        name: &'a str,
+        at: Timestamp,
+        body: &'a [u8],
+    ) -> Pending<'a, Result<(), StoreError>>;
+
+    /// Counters, one entry a tier.
+    fn stats(&self) -> Vec<TierStats>;
+}
+
+/// Tells a running computation that nobody waits any more.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// From now on [`Cancel::is_cancelled`] answers true.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether to stop; asked once per tile.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Node results kept from one scan to the next. A key is a node of one snapshot; a value has one number per
+/// symbol of the universe.
+pub trait Memo: Send + Sync {
+    /// What is kept.
+    fn get(&self, epoch: u64, node: Digest) -> Option<Arc<[f64]>>;
+    /// Keeps a result; may forget it at any time.
+    fn put(&self, epoch: u64, node: Digest, values: Arc<[f64]>);
+}
+
+/// One evaluation of a plan.
+#[derive(Clone, Copy)]
+pub struct ScanJob<'a> {
+    /// What to compute.
+    pub plan: &'a Plan,
+    /// On what.
+    pub snapshot: &'a Snapshot,
+    /// For whom.
+    pub population: &'a Population,
+    /// Ranked rows to leave out before the first that is returned (earlier pages).
+    pub skip: usize,
+    /// Results of earlier scans.
+    pub memo: Option<&'a dyn Memo>,
+    /// Asked between tiles.
+    pub cancel: &'a Cancel,
+}
+
+/// Why a backend did not answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComputeError {
+    /// Nobody waits any more.
+    #[error("the scan was cancelled")]
+    Cancelled,
+    /// The snapshot has no panel for the plan's timeframe or adjustment.
+    #[error("no {what} bars are resident")]
+    NoPanel {
+        /// Which.
+        what: String,
+    },
+    /// The device failed; another backend may answer.
+    #[error("{device}: {message}")]
+    Device {
+        /// Which.
+        device: String,
+        /// How.
+        message: String,
+    },
+}
+
+impl ComputeError {
+    /// What a caller can do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Cancelled => Kind::Cancelled,
+            Self::NoPanel { .. } => Kind::Unimplemented,
+            Self::Device { .. } => Kind::Device,
+        }
+    }
+}
+
+/// A device that evaluates a plan. Synchronous: the caller picks the thread.
+pub trait Compute: Send + Sync {
+    /// Its name with what it runs on, e.g. `cpu avx512, 2 threads`.
+    fn describe(&self) -> String;
+
+    /// Evaluates the job and returns its best rows, ordered.
+    ///
+    /// # Errors
+    ///
+    /// [`ComputeError::Cancelled`], or when the device failed; the caller may then ask another backend.
+    fn scan(&self, job: &ScanJob<'_>) -> Result<RankedRows, ComputeError>;
+}
+
+/// Time as the desk sees it; the only way any crate learns what time it is.
+pub trait Clock: Send + Sync {
+    /// Now.
+    fn now(&self) -> Timestamp;
+}

@@ -1,0 +1,149 @@
+//! The order of an answer: rank key, then symbol; null last both ways; and how ranked rows leave a backend.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::plan::{NodeId, Op, Plan, Shape, TextSource, ValueKind};
+use crate::scan::Order;
+use crate::snapshot::Snapshot;
+use crate::symbol::SymbolId;
+use crate::universe::Population;
+
+/// One column of ranked rows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cells {
+    /// Numbers, whole numbers and bools; NaN is null.
+    Numbers(Vec<f64>),
+    /// Texts.
+    Texts(Vec<Option<Arc<str>>>),
+}
+
+/// What a backend answers.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RankedRows {
+    /// Symbols of the page, best first.
+    pub symbols: Vec<SymbolId>,
+    /// Columns in the plan's output order, each as long as `symbols`.
+    pub columns: Vec<Cells>,
+    /// Rows that passed the filter, before any limit.
+    pub matched: usize,
+    /// Rows whose filter was false.
+    pub filter_false: usize,
+    /// Rows whose filter was null.
+    pub filter_null: usize,
+    /// Rows left out because the symbol has no bar and the plan needs one.
+    pub no_bars: usize,
+    /// Time spent per node, where it was measured.
+    pub timings: Vec<(NodeId, std::time::Duration)>,
+    /// Nodes answered from the memo.
+    pub memoized: Vec<NodeId>,
+}
+
+/// Compares two rank keys in the direction of the ranking: null last in both, equal keys by symbol ascending.
+#[must_use]
+pub fn compare(order: Order, a: (f64, SymbolId), b: (f64, SymbolId)) -> Ordering {
+    let by_key = match (a.0.is_nan(), b.0.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) => {
+            let ascending = a.0.partial_cmp(&b.0).unwrap_or(Ordering::Equal);
+            if order == Order::Descending { ascending.reverse() } else { ascending }
+        }
+    };
+    by_key.then(a.1.cmp(&b.1))
+}
+
+/// Filters, ranks and cuts. `column` gives the last values of a root node, one per symbol of the universe;
+/// it is asked for the filter, the rank key and every output that is not text.
+///
+/// Only the page is sorted: the rest of the matches are split off by selection.
+#[must_use]
+pub fn select<'v>(
+    plan: &Plan,
+    snapshot: &Snapshot,
+    population: &Population,
+    skip: usize,
+    column: &dyn Fn(NodeId) -> &'v [f64],
+) -> RankedRows {
+    let mut rows = RankedRows::default();
+    let panel = snapshot.panel(plan.adjustment);
+    let needs_bars = plan.touches_bars();
+    let filter = plan.filter.map(column);
+    let key = plan.rank_by.map(column);
+    let mut matched: Vec<(f64, SymbolId)> = Vec::with_capacity(population.count());
+    for id in population.ids() {
+        if needs_bars && panel.is_none_or(|p| p.bars(id) == 0) {
+            rows.no_bars += 1;
+            continue;
+        }
+        match filter.map(|f| f[id.index()]) {
+            Some(v) if v.is_nan() => rows.filter_null += 1,
+            Some(0.0) => rows.filter_false += 1,
+            _ => matched.push((key.map_or(f64::NAN, |k| k[id.index()]), id)),
+        }
+    }
+    rows.matched = matched.len();
+    let end = skip.saturating_add(plan.limit).min(matched.len());
+    let by_rank = |a: &(f64, SymbolId), b: &(f64, SymbolId)| compare(plan.order, *a, *b);
+    if plan.rank_by.is_some() {
+        if end < matched.len() {
+            matched.select_nth_unstable_by(end, by_rank);
+            matched.truncate(end);
+        }
+        matched.sort_unstable_by(by_rank);
+    }
+    rows.symbols = matched.get(skip..end).unwrap_or_default().iter().map(|(_, id)| *id).collect();
+    rows.columns =
+        plan.outputs.iter().map(|o| gather(plan, snapshot, o.node, &rows.symbols, column)).collect();
+    rows
+}
+
+fn gather<'v>(
+    plan: &Plan,
+    snapshot: &Snapshot,
+    node: NodeId,
+    symbols: &[SymbolId],
+    column: &dyn Fn(NodeId) -> &'v [f64],
+) -> Cells {
+    let universe = &snapshot.universe;
+    match &plan.node(node).op {
+        Op::Text(TextSource::Symbol) => {
+            Cells::Texts(symbols.iter().map(|id| Some(Arc::from(universe.symbol(*id).as_str()))).collect())
+        }
+        Op::Text(TextSource::Attribute(attribute)) => {
+            let text = universe.text(*attribute);
+            Cells::Texts(symbols.iter().map(|id| text.get(*id).cloned()).collect())
+        }
+        _ => {
+            let values = column(node);
+            Cells::Numbers(symbols.iter().map(|id| values[id.index()]).collect())
+        }
+    }
+}
+
+/// Whether a root's values come as numbers from a backend (text columns are read off the universe).
+#[must_use]
+pub fn is_numeric(plan: &Plan, node: NodeId) -> bool {
+    let node = plan.node(node);
+    node.kind != ValueKind::Text && node.shape != Shape::Cross
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_last_both_ways_and_ties_go_by_symbol() {
+        for order in [Order::Ascending, Order::Descending] {
+            let mut keys =
+                [(f64::NAN, SymbolId(0)), (1.0, SymbolId(2)), (1.0, SymbolId(1)), (2.0, SymbolId(3))];
+            keys.sort_unstable_by(|a, b| compare(order, *a, *b));
+            let ids: Vec<u32> = keys.iter().map(|k| k.1.0).collect();
+            match order {
+                Order::Ascending => assert_eq!(ids, [1, 2, 3, 0]),
+                Order::Descending => assert_eq!(ids, [3, 1, 2, 0]),
+            }
+        }
+    }
+}

@@ -1,1 +1,9 @@
-//! placeholder
+//! The `panscan.v1` contract: generated messages, clients and servers, and the one place where wire and domain
+//! are translated into each other.
+//!
+//! Deliberately absent: a runtime, any I/O, and any rule of the domain that core could hold.
+
+pub mod v1;
+
+/// The descriptors of `panscan.v1` and of what it imports, encoded, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/panscan.v1.bin"));

@@ -1,7 +1,7 @@
 //! The exchange calendar of US equities: sessions, half days, one-off closures and daylight saving, 1998 to 2030.
 //!
 //! Everything is computed once and then looked up. Not here: the rules by which days are closed
-//! ([`holidays`]), halts and late openings within a session, and any clock: callers bring the instant.
+//! (`holidays.rs` beside), halts and late openings within a session, and any clock: callers bring the instant.
 
 mod holidays;
 

@@ -1,1 +1,28 @@
-//! placeholder
+//! The flow of a scan over the ports of `panscan-core`: plan, pin a snapshot, complete what is missing, compute,
+//! and hand over ranked rows with everything a caller must know about them.
+//!
+//! Deliberately absent: gRPC, HTTP, Redis and CUDA. The engine knows ports only, so a stage can be called from
+//! the command line, from a bench and from a test.
+
+mod admit;
+mod bars;
+mod config;
+mod diagnose;
+mod error;
+mod fill;
+mod flight;
+mod market;
+mod memo;
+mod missing;
+mod notes;
+mod plans;
+mod resident;
+mod run;
+
+pub use admit::Admission;
+pub use bars::{BarsAnswer, BarsRequest, SymbolBars};
+pub use config::EngineConfig;
+pub use error::EngineError;
+pub use market::{Engine, EngineStats, Parts};
+pub use resident::Published;
+pub use run::{Cost, Pin, ScanAnswer, ScanRequest, Timing};

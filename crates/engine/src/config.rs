@@ -1,0 +1,42 @@
+//! What the engine is told at start; where the values come from is the server's business.
+
+use std::time::Duration;
+
+/// Bounds and lengths of the engine. Every queue and cache in it has one here.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Sessions kept resident before the newest one.
+    pub history_daily: usize,
+    /// Threads that build panels.
+    pub threads: usize,
+    /// Provider calls at once.
+    pub workers: usize,
+    /// Scans planning or computing at once.
+    pub max_concurrent: usize,
+    /// Scans waiting for that.
+    pub max_queue: usize,
+    /// How long a snapshot can be pinned.
+    pub snapshot_ttl: Duration,
+    /// How old listings and splits may get.
+    pub reference_ttl: Duration,
+    /// Age beyond which a symbol's newest bar is reported as stale.
+    pub max_staleness: Duration,
+    /// Bytes of node results kept from one scan to the next.
+    pub memo_bytes: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            history_daily: 504,
+            threads: 2,
+            workers: 10,
+            max_concurrent: 4,
+            max_queue: 256,
+            snapshot_ttl: Duration::from_secs(15 * 60),
+            reference_ttl: Duration::from_secs(24 * 3600),
+            max_staleness: Duration::from_secs(5 * 24 * 3600),
+            memo_bytes: 64 << 20,
+        }
+    }
+}

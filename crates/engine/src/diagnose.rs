@@ -1,0 +1,187 @@
+//! What a caller must know about an answer: who is missing, stale, too short or refused, and why.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use panscan_core::Kind;
+use panscan_core::calendar::Calendar;
+use panscan_core::cover::Missing;
+use panscan_core::diagnostic::{Diagnostic, Reason};
+use panscan_core::plan::{NumberAttribute, Op, Plan, TextSource};
+use panscan_core::port::{BarAsk, SourceError};
+use panscan_core::snapshot::Snapshot;
+use panscan_core::symbol::{Symbol, SymbolId};
+use panscan_core::time::Timestamp;
+use panscan_core::universe::{Population, TextAttribute};
+
+use crate::fill::Filled;
+use crate::notes::RefusedNote;
+use crate::resident::Published;
+
+/// Symbols whose newest bar ended longer ago than `allowed`.
+pub(crate) fn stale(published: &Published, now: Timestamp, allowed: Duration) -> Vec<(SymbolId, Duration)> {
+    let calendar = Calendar::us_equities();
+    let age = |session| now.since(calendar.close(session));
+    // Where even the newest session is too old, everyone is stale.
+    let snapshot = &published.snapshot;
+    if snapshot.newest().is_some_and(|newest| age(newest) > allowed) {
+        let newest_of = |id| snapshot.daily.newest(id).map(|session| (id, age(session)));
+        return snapshot.universe.ids().filter_map(newest_of).collect();
+    }
+    published.laggards.iter().map(|(id, last)| (*id, age(*last))).filter(|(_, age)| *age > allowed).collect()
+}
+
+/// A diagnostic about stale symbols of the population.
+pub(crate) fn stale_diagnostic(
+    snapshot: &Snapshot,
+    population: &Population,
+    stale: &[(SymbolId, Duration)],
+) -> Option<Diagnostic> {
+    let mine: Vec<_> = stale.iter().filter(|(id, _)| population.contains(*id)).collect();
+    let oldest = mine.iter().map(|(_, age)| *age).max()?;
+    let days = oldest.as_secs() / 86_400;
+    let message = format!("bars older than they should be; the oldest ended {days} days ago");
+    let mut diagnostic = Diagnostic::new(Reason::StaleData, message)
+        .about(mine.iter().map(|(id, _)| snapshot.universe.symbol(*id)));
+    diagnostic.age = Some(oldest);
+    Some(diagnostic)
+}
+
+/// Symbols with too few bars for the plan, and those whose recursive values still depend on their seed.
+pub(crate) fn history(plan: &Plan, snapshot: &Snapshot, population: &Population) -> Vec<Diagnostic> {
+    let needed = plan.bars_needed() as usize;
+    if needed == 0 {
+        return Vec::new();
+    }
+    let settled = needed + plan.settle() as usize;
+    let (mut none, mut short, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
+    for id in population.ids() {
+        let bars = snapshot.daily.bars(id);
+        let list = match bars {
+            0 => &mut none,
+            b if b < needed => &mut short,
+            b if b < settled => &mut unsettled,
+            _ => continue,
+        };
+        list.push(snapshot.universe.symbol(id));
+    }
+    let mut found = Vec::new();
+    if !none.is_empty() {
+        found.push(Diagnostic::new(Reason::SymbolNoBars, "no bars are held").about(none));
+    }
+    if !short.is_empty() {
+        let message = format!("fewer than the {needed} bars that the longest lookback takes; such values are null");
+        found.push(Diagnostic::new(Reason::InsufficientHistory, message).about(short));
+    }
+    if !unsettled.is_empty() {
+        let message = format!("fewer than {settled} bars; a recursive value still depends on its seed");
+        found.push(Diagnostic::new(Reason::Unsettled, message).about(unsettled));
+    }
+    found
+}
+
+/// Symbols of the population with sessions without a bar.
+pub(crate) fn gaps(published: &Published, population: &Population) -> Option<Diagnostic> {
+    let snapshot = &published.snapshot;
+    let mine = published.gappy.iter().filter(|id| population.contains(**id));
+    let found = Diagnostic::new(Reason::Gaps, "sessions without a bar; windows skip them")
+        .about(mine.map(|id| snapshot.universe.symbol(*id)));
+    (found.count > 0).then_some(found)
+}
+
+/// Bars of the population that were refused.
+pub(crate) fn refused(snapshot: &Snapshot, population: &Population, refused: &[RefusedNote]) -> Option<Diagnostic> {
+    let universe = &snapshot.universe;
+    let mut mine: BTreeMap<SymbolId, &RefusedNote> = BTreeMap::new();
+    let mut bars = 0;
+    for note in refused {
+        let Some(id) = universe.find(&note.symbol).filter(|id| population.contains(*id)) else { continue };
+        mine.entry(id).or_insert(note);
+        bars += 1;
+    }
+    let (_, first) = mine.first_key_value()?;
+    let message = format!(
+        "{bars} bars failed validation and are left out, e.g. {} on {}: {}",
+        first.symbol, first.session, first.why
+    );
+    Some(Diagnostic::new(Reason::BarsQuarantined, message).about(mine.keys().map(|id| universe.symbol(*id))))
+}
+
+/// Attributes that the plan reads and some of the population lack.
+pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population) -> Vec<Diagnostic> {
+    let universe = &snapshot.universe;
+    let mut texts: Vec<TextAttribute> = Vec::new();
+    let mut numbers: Vec<(&str, &[f64])> = Vec::new();
+    for node in &plan.nodes {
+        match &node.op {
+            Op::Text(s) | Op::TextIn(s, _) | Op::TextContains(s, _) | Op::TextStartsWith(s, _) => {
+                if let TextSource::Attribute(attribute) = s
+                    && !texts.contains(attribute)
+                {
+                    texts.push(*attribute);
+                }
+            }
+            Op::Attribute(NumberAttribute::MarketCap) => numbers.push(("market_cap", universe.market_cap())),
+            Op::Attribute(NumberAttribute::SharesOutstanding) => {
+                numbers.push(("shares_outstanding", universe.shares_outstanding()));
+            }
+            _ => {}
+        }
+    }
+    let texts = texts.into_iter().map(|attribute| {
+        let codes = universe.text(attribute).codes();
+        (attribute.name(), population.ids().filter(|id| codes[id.index()] == 0).count())
+    });
+    let numbers = numbers
+        .into_iter()
+        .map(|(name, values)| (name, population.ids().filter(|id| values[id.index()].is_nan()).count()));
+    texts
+        .chain(numbers)
+        .filter(|(_, lacking)| *lacking > 0)
+        .map(|(name, lacking)| {
+            let share = 100.0 * lacking as f64 / population.count().max(1) as f64;
+            let message = format!("{lacking} symbols ({share:.1} %) have no {name}");
+            let mut found = Diagnostic::new(Reason::AttributeCoverage, message);
+            found.subject = name.to_owned();
+            found.count = lacking as u64;
+            found
+        })
+        .collect()
+}
+
+/// Why cells are still missing.
+pub(crate) fn still_missing(snapshot: &Snapshot, missing: &Missing, filled: Option<&Filled>) -> Vec<Diagnostic> {
+    let universe = &snapshot.universe;
+    let sessions = missing.sessions().len();
+    let lacking: Vec<&Symbol> = universe
+        .ids()
+        .filter(|id| (0..sessions).any(|s| missing.is_missing(*id, s)))
+        .map(|id| universe.symbol(id))
+        .collect();
+    let cells = missing.cells();
+    let mut found = Vec::new();
+    let failures = filled.map_or(&[][..], |f| &f.failures);
+    if let Some((ask, error)) = failures.first() {
+        let (reason, kind) = match error {
+            SourceError::RateLimited { .. } => (Reason::RateBudgetPartial, Kind::Busy),
+            _ => (Reason::SymbolFetchFailed, Kind::Upstream),
+        };
+        let what = match ask {
+            BarAsk::Day(session) => format!("the market of {session}"),
+            BarAsk::Range { symbol, from, to, .. } => format!("{symbol} from {from} to {to}"),
+        };
+        let message = format!("{} calls failed, {cells} cells are missing; first {what}: {error}", failures.len());
+        let mut diagnostic = Diagnostic::new(reason, message).about(lacking.iter().copied());
+        diagnostic.kind = Some(kind);
+        found.push(diagnostic);
+    } else if filled.is_some_and(|f| f.out_of_time) {
+        let message = format!("the deadline came first; {cells} cells are missing");
+        let mut diagnostic = Diagnostic::new(Reason::DeadlinePartial, message).about(lacking.iter().copied());
+        diagnostic.kind = Some(Kind::Timeout);
+        found.push(diagnostic);
+    } else {
+        let message = format!("{cells} cells are not held, and the call makes no provider call for them");
+        found.push(Diagnostic::new(Reason::SymbolNoBars, message).about(lacking.iter().copied()));
+    }
+    found
+}

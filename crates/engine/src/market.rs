@@ -1,0 +1,444 @@
+//! The engine: one market's universe, what is held of it, and the snapshots made from that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use panscan_core::block::Block;
+use panscan_core::calendar::Calendar;
+use panscan_core::panel::{Panel, Split, Splits};
+use panscan_core::plan::Digest;
+use panscan_core::port::{BarSource, BlockKey, Clock, Compute, SeriesStore, SourceError, SourceStats, TierStats};
+use panscan_core::snapshot::{Held, MarketId, Snapshot, SnapshotId};
+use panscan_core::symbol::Symbol;
+use panscan_core::time::{SessionDate, Timeframe, Timestamp};
+use panscan_core::universe::{Listing, Universe};
+use tokio::sync::Mutex;
+
+use crate::admit::Admission;
+use crate::config::EngineConfig;
+use crate::error::EngineError;
+use crate::flight::Flights;
+use crate::memo::NodeMemo;
+use crate::notes::{self, RefusedNote};
+use crate::plans::Plans;
+use crate::resident::{Published, Resident};
+
+/// The concrete parts behind the ports, joined by whoever builds the engine.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where bars come from.
+    pub source: Arc<dyn BarSource>,
+    /// Where they are kept.
+    pub store: Arc<dyn SeriesStore>,
+    /// What evaluates plans.
+    pub compute: Arc<dyn Compute>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Attributes from a universe file; they complete the provider's listings.
+    pub attributes: Arc<[Listing]>,
+}
+
+/// Scans, bars and snapshots of one market. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) parts: Parts,
+    pub(crate) config: EngineConfig,
+    pub(crate) market: MarketId,
+    pub(crate) resident: Resident,
+    pub(crate) admission: Admission,
+    pub(crate) memo: NodeMemo,
+    pub(crate) plans: Plans,
+    pub(crate) flights: Arc<Flights>,
+    pub(crate) state: Mutex<State>,
+    pub(crate) started: Timestamp,
+    instance: Digest,
+    epoch: AtomicU64,
+    pub(crate) scans: AtomicU64,
+}
+
+/// What is held; changed by one task at a time.
+pub(crate) struct State {
+    pub(crate) universe: Arc<Universe>,
+    pub(crate) reference_at: Timestamp,
+    pub(crate) splits: Arc<Splits>,
+    /// Sessions of which the whole market is held.
+    pub(crate) days: BTreeSet<SessionDate>,
+    /// Symbols that were fetched on their own, with the sessions asked for.
+    pub(crate) symbols: BTreeMap<Symbol, BTreeSet<SessionDate>>,
+    /// The provider has nothing before this session.
+    pub(crate) first_session: Option<SessionDate>,
+    pub(crate) refused: Vec<RefusedNote>,
+    /// Market days that came empty too early to be believed, and when they may be asked for again.
+    pub(crate) not_yet: BTreeMap<SessionDate, Timestamp>,
+    /// Grows with every change of what is held.
+    pub(crate) version: u64,
+}
+
+impl State {
+    pub(crate) fn is_empty_session(&self, session: SessionDate) -> bool {
+        self.first_session.is_some_and(|first| session < first)
+    }
+}
+
+/// Counters for operators.
+#[derive(Debug, Clone, Default)]
+pub struct EngineStats {
+    /// Newest snapshot.
+    pub snapshot: Option<Arc<Published>>,
+    /// The tiers.
+    pub tiers: Vec<TierStats>,
+    /// The provider's name.
+    pub provider: String,
+    /// The provider's counters.
+    pub source: SourceStats,
+    /// Callers that joined a provider call of somebody else.
+    pub coalesced: u64,
+    /// Scans that hold a permit.
+    pub active: usize,
+    /// Scans that wait for one.
+    pub queued: usize,
+    /// Scans since start.
+    pub scans: u64,
+    /// Bytes of node results kept.
+    pub memo_bytes: usize,
+    /// When the engine was started.
+    pub started: Timestamp,
+    /// What evaluates plans.
+    pub compute: String,
+}
+
+impl Engine {
+    /// Learns from the provider (or, where it does not answer, from the store) which market this is and what it
+    /// lists, and publishes a first snapshot of what the store holds. Makes no call for bars.
+    ///
+    /// # Errors
+    ///
+    /// The provider's error where nothing was kept from an earlier run.
+    pub async fn start(parts: Parts, config: EngineConfig) -> Result<Self, EngineError> {
+        let market = market_id(&parts).await?;
+        let started = parts.clock.now();
+        let now = started;
+        let oldest = Calendar::us_equities().first();
+        let (listings, listed_at) = match listings(&parts, &market, &config, now).await {
+            Ok(found) => found,
+            Err(_) if !parts.attributes.is_empty() => (parts.attributes.to_vec(), Timestamp::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let splits = splits(&parts, &market, &config, now, oldest).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "splits are not known; prices stay raw until they are");
+            Vec::new()
+        });
+        let note = async |name| parts.store.read_note(&market, name).await.map(|(_, bytes)| bytes);
+        let first_session = note(notes::FIRST_SESSION).await.and_then(|b| notes::from_bytes::<String>(&b));
+        let refused = note(notes::QUARANTINE).await.and_then(|b| notes::from_bytes(&b)).unwrap_or_default();
+        let instance = Digest::of(&format!("{market} {}", started.as_nanos()));
+        let state = State {
+            universe: Arc::new(universe(&listings, &parts.attributes, 1, now)),
+            reference_at: listed_at,
+            splits: Arc::new(Splits::new(&splits)),
+            days: BTreeSet::new(),
+            symbols: BTreeMap::new(),
+            first_session: first_session.and_then(|d| d.parse().ok()),
+            refused,
+            not_yet: BTreeMap::new(),
+            version: 1,
+        };
+        let engine = Self(Arc::new(Inner {
+            resident: Resident::new(config.snapshot_ttl),
+            admission: Admission::new(config.max_concurrent, config.max_queue),
+            memo: NodeMemo::new(config.memo_bytes),
+            plans: Plans::default(),
+            flights: Arc::new(Flights::default()),
+            state: Mutex::new(state),
+            started,
+            instance,
+            epoch: AtomicU64::new(0),
+            scans: AtomicU64::new(0),
+            parts,
+            config,
+            market,
+        }));
+        engine.look_through_store().await;
+        let newest = engine.newest_session().ok_or_else(|| EngineError::NoSnapshot {
+            why: "the clock is outside of the exchange calendar (1998 to 2030)".to_owned(),
+        })?;
+        engine.snapshot_ending(newest).await?;
+        Ok(engine)
+    }
+
+    /// The world that is served.
+    #[must_use]
+    pub fn market(&self) -> &MarketId {
+        &self.0.market
+    }
+
+    /// What time it is.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.parts.clock
+    }
+
+    /// The newest snapshot; one atomic load.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::NoSnapshot`] before the first.
+    pub fn current(&self) -> Result<Arc<Published>, EngineError> {
+        self.0
+            .resident
+            .current()
+            .ok_or_else(|| EngineError::NoSnapshot { why: "the first one is being made".to_owned() })
+    }
+
+    /// A snapshot by its id.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::SnapshotExpired`] when it is not kept any more.
+    pub fn pinned(&self, id: &str) -> Result<Arc<Published>, EngineError> {
+        self.0.resident.find(id).ok_or_else(|| EngineError::SnapshotExpired { id: id.chars().take(64).collect() })
+    }
+
+    /// Counters for operators.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        let inner = &self.0;
+        EngineStats {
+            snapshot: inner.resident.current(),
+            tiers: inner.parts.store.stats(),
+            provider: inner.parts.source.name().to_string(),
+            source: inner.parts.source.stats(),
+            coalesced: inner.flights.coalesced(),
+            active: inner.admission.active(),
+            queued: inner.admission.queued(),
+            scans: inner.scans.load(Ordering::Relaxed),
+            memo_bytes: inner.memo.bytes(),
+            started: inner.started,
+            compute: inner.parts.compute.describe(),
+        }
+    }
+
+    /// The newest session that has closed.
+    pub(crate) fn newest_session(&self) -> Option<SessionDate> {
+        Calendar::us_equities().last_closed(self.0.parts.clock.now())
+    }
+
+    /// Finds out what the store holds of the present panel's sessions.
+    async fn look_through_store(&self) {
+        let inner = &self.0;
+        let Some(newest) = self.newest_session() else { return };
+        let calendar = Calendar::us_equities();
+        let start = calendar.history_start(newest, inner.config.history_daily);
+        let sessions = calendar.sessions(start, newest);
+        let keys: Vec<BlockKey> = sessions.iter().map(|d| BlockKey::Day(*d)).collect();
+        let found = inner.parts.store.read(&inner.market, &keys).await;
+        let symbols = inner.parts.store.symbols(&inner.market, Timeframe::Day).await;
+        let keys: Vec<BlockKey> =
+            symbols.iter().map(|s| BlockKey::Symbol(Timeframe::Day, s.clone())).collect();
+        let ranges = inner.parts.store.read(&inner.market, &keys).await;
+        let mut state = inner.state.lock().await;
+        state.days.extend(sessions.iter().zip(&found).filter(|(_, f)| f.is_some()).map(|(d, _)| *d));
+        for (symbol, range) in symbols.into_iter().zip(ranges) {
+            if let Some(found) = range {
+                let asked = found.block.rows().iter().map(|key| key.as_session());
+                state.symbols.entry(symbol).or_default().extend(asked);
+            }
+        }
+    }
+
+    /// The snapshot that ends with `newest` and shows everything that is held now; made if there is none. The
+    /// newest session's becomes the current one.
+    pub(crate) async fn snapshot_ending(&self, newest: SessionDate) -> Result<Arc<Published>, EngineError> {
+        let inner = &self.0;
+        let mut state = inner.state.lock().await;
+        if let Some(made) = inner.resident.ending(newest, state.version) {
+            return Ok(made);
+        }
+        let calendar = Calendar::us_equities();
+        let start = calendar.history_start(newest, inner.config.history_daily);
+        let sessions: Arc<[SessionDate]> = calendar.sessions(start, newest).into();
+        let blocks = self.blocks(&mut state, &sessions).await;
+        let held = held(&state, &sessions);
+        let (universe, splits) = (state.universe.clone(), state.splits.clone());
+        let threads = inner.config.threads;
+        let (axis, used) = (sessions.clone(), universe.clone());
+        let (daily, raw) =
+            tokio::task::spawn_blocking(move || Panel::build(&used, &axis, &blocks, &splits, threads))
+                .await
+                .map_err(|error| EngineError::Internal(format!("the panel was not built: {error}")))?;
+        let epoch = inner.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        let latest = self.newest_session().is_none_or(|latest| newest >= latest);
+        let snapshot = Snapshot {
+            id: SnapshotId(format!("{:016x}-{epoch}", inner.instance.0 as u64).into()),
+            epoch,
+            market: inner.market.clone(),
+            as_of: calendar.close(newest),
+            created: inner.parts.clock.now(),
+            history_start: start,
+            point_in_time: latest,
+            universe,
+            daily: Arc::new(daily),
+            daily_raw: Arc::new(raw),
+            held: Arc::new(held),
+            provider: inner.parts.source.name(),
+        };
+        let published = Arc::new(Published::new(snapshot, state.version));
+        if latest {
+            inner.resident.publish(published.clone());
+        } else {
+            inner.resident.keep(published.clone());
+        }
+        Ok(published)
+    }
+
+    /// Reads the blocks of these sessions; what the store lost meanwhile is no longer held.
+    pub(crate) async fn blocks(&self, state: &mut State, sessions: &[SessionDate]) -> Vec<Block> {
+        let inner = &self.0;
+        let days: Vec<SessionDate> = sessions.iter().copied().filter(|d| state.days.contains(d)).collect();
+        let mut keys: Vec<BlockKey> = days.iter().map(|d| BlockKey::Day(*d)).collect();
+        let symbols: Vec<Symbol> = state.symbols.keys().cloned().collect();
+        keys.extend(symbols.iter().map(|s| BlockKey::Symbol(Timeframe::Day, s.clone())));
+        let found = inner.parts.store.read(&inner.market, &keys).await;
+        for (key, found) in keys.iter().zip(&found) {
+            if found.is_some() {
+                continue;
+            }
+            state.version += 1;
+            match key {
+                BlockKey::Day(day) => drop(state.days.remove(day)),
+                BlockKey::Symbol(_, symbol) => drop(state.symbols.remove(symbol)),
+            }
+        }
+        found.into_iter().flatten().map(|f| f.block).collect()
+    }
+
+    /// Asks the provider again for listings and splits once they are old. A failure keeps the old ones.
+    pub(crate) async fn refresh_reference(&self) {
+        let inner = &self.0;
+        let now = inner.parts.clock.now();
+        let mut state = inner.state.lock().await;
+        if now < state.reference_at.after(inner.config.reference_ttl) {
+            return;
+        }
+        let (listings, splits) = (
+            listings(&inner.parts, &inner.market, &inner.config, now).await,
+            splits(&inner.parts, &inner.market, &inner.config, now, Calendar::us_equities().first()).await,
+        );
+        state.reference_at = now;
+        match listings {
+            Ok((listings, _)) => {
+                let version = state.universe.version() + 1;
+                let fresh = universe(&listings, &inner.parts.attributes, version, now);
+                if fresh.symbols() != state.universe.symbols() {
+                    state.universe = Arc::new(fresh);
+                    state.version += 1;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "listings stay as they were"),
+        }
+        match splits {
+            Ok(splits) => {
+                state.splits = Arc::new(Splits::new(&splits));
+                state.version += 1;
+            }
+            Err(error) => tracing::warn!(%error, "splits stay as they were"),
+        }
+    }
+}
+
+/// Which cells are held of these sessions.
+pub(crate) fn held(state: &State, sessions: &[SessionDate]) -> Held {
+    let market = sessions.iter().map(|d| state.days.contains(d) || state.is_empty_session(*d)).collect();
+    let flags = |asked: &BTreeSet<SessionDate>| sessions.iter().map(|d| asked.contains(d)).collect();
+    let symbols = state.symbols.iter().filter_map(|(s, asked)| Some((state.universe.find(s.as_str())?, flags(asked))));
+    Held { market, symbols: symbols.collect() }
+}
+
+/// Listings of the provider, completed by the attributes of a file. A symbol that only the file has is none.
+fn universe(listings: &[Listing], attributes: &[Listing], version: u64, at: Timestamp) -> Universe {
+    let listed: std::collections::HashSet<&Symbol> = listings.iter().map(|l| &l.symbol).collect();
+    let known = attributes.iter().filter(|l| listed.contains(&l.symbol)).cloned();
+    Universe::new("default", version, at, listings.iter().cloned().chain(known))
+}
+
+async fn market_id(parts: &Parts) -> Result<MarketId, EngineError> {
+    let last = MarketId::new("last");
+    match parts.source.status().await {
+        Ok(status) => {
+            let body = notes::to_bytes(&status.market.as_str());
+            if let Err(error) = parts.store.write_note(&last, notes::MARKET, parts.clock.now(), &body).await {
+                tracing::warn!(%error, "the market's name was not kept");
+            }
+            Ok(status.market)
+        }
+        Err(error @ SourceError::Key { .. }) => Err(error.into()),
+        Err(error) => match parts.store.read_note(&last, notes::MARKET).await {
+            Some((_, bytes)) => {
+                let kept: Option<String> = notes::from_bytes(&bytes);
+                tracing::warn!(%error, "the provider does not answer; serving what is held");
+                kept.map(|id| MarketId::new(&id)).ok_or_else(|| error.into())
+            }
+            None => Err(error.into()),
+        },
+    }
+}
+
+async fn listings(
+    parts: &Parts,
+    market: &MarketId,
+    config: &EngineConfig,
+    now: Timestamp,
+) -> Result<(Vec<Listing>, Timestamp), SourceError> {
+    let kept = parts.store.read_note(market, notes::LISTINGS).await;
+    let kept = kept.and_then(|(at, bytes)| Some((notes::listings_from_bytes(&bytes)?, at)));
+    if let Some((listings, at)) = &kept
+        && now < at.after(config.reference_ttl)
+    {
+        return Ok((listings.clone(), *at));
+    }
+    match parts.source.listings().await {
+        Ok(fresh) => {
+            let body = notes::listings_to_bytes(&fresh);
+            if let Err(error) = parts.store.write_note(market, notes::LISTINGS, now, &body).await {
+                tracing::warn!(%error, "listings were not kept");
+            }
+            Ok((fresh, now))
+        }
+        Err(error) => match kept {
+            Some((old, at)) => {
+                tracing::warn!(%error, age = ?now.since(at), "listings are old");
+                Ok((old, at))
+            }
+            None => Err(error),
+        },
+    }
+}
+
+async fn splits(
+    parts: &Parts,
+    market: &MarketId,
+    config: &EngineConfig,
+    now: Timestamp,
+    from: SessionDate,
+) -> Result<Vec<Split>, SourceError> {
+    let kept = parts.store.read_note(market, notes::SPLITS).await;
+    let kept = kept.and_then(|(at, bytes)| Some((notes::splits_from_bytes(&bytes)?, at)));
+    if let Some((splits, at)) = &kept
+        && now < at.after(config.reference_ttl)
+    {
+        return Ok(splits.clone());
+    }
+    match parts.source.splits(from).await {
+        Ok(fresh) => {
+            let body = notes::splits_to_bytes(&fresh);
+            if let Err(error) = parts.store.write_note(market, notes::SPLITS, now, &body).await {
+                tracing::warn!(%error, "splits were not kept");
+            }
+            Ok(fresh)
+        }
+        Err(error) => kept.map(|(old, _)| old).ok_or(error),
+    }
+}

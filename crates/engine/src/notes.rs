@@ -1,0 +1,134 @@
+//! Small documents that outlive the process: listings, splits, the provider's first session, refused bars.
+
+use std::sync::Arc;
+
+use panscan_core::panel::Split;
+use panscan_core::symbol::Symbol;
+use panscan_core::universe::{Listing, TextAttribute};
+use serde::{Deserialize, Serialize};
+
+/// Name of the note with the provider's listings.
+pub(crate) const LISTINGS: &str = "listings.json";
+/// Name of the note with the splits.
+pub(crate) const SPLITS: &str = "splits.json";
+/// Name of the note with the provider's first session.
+pub(crate) const FIRST_SESSION: &str = "first-session.json";
+/// Name of the note with refused bars.
+pub(crate) const QUARANTINE: &str = "quarantine.json";
+/// Name of the note, in the market `last`, with the market that was served last.
+pub(crate) const MARKET: &str = "market.json";
+
+/// Refused bars that are remembered.
+pub(crate) const QUARANTINED_MAX: usize = 10_000;
+
+#[derive(Serialize, Deserialize)]
+struct ListingNote {
+    symbol: String,
+    text: Vec<Option<String>>,
+    market_cap: Option<f64>,
+    shares_outstanding: Option<f64>,
+    list_date: Option<String>,
+    delist_date: Option<String>,
+    active: Option<bool>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SplitNote {
+    symbol: String,
+    execution: String,
+    from: f64,
+    to: f64,
+}
+
+/// A bar that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefusedNote {
+    pub(crate) symbol: String,
+    pub(crate) session: String,
+    pub(crate) why: String,
+}
+
+pub(crate) fn listings_to_bytes(listings: &[Listing]) -> Vec<u8> {
+    let notes: Vec<ListingNote> = listings
+        .iter()
+        .map(|l| ListingNote {
+            symbol: l.symbol.to_string(),
+            text: l.text.iter().map(|t| t.as_ref().map(ToString::to_string)).collect(),
+            market_cap: l.market_cap,
+            shares_outstanding: l.shares_outstanding,
+            list_date: l.list_date.map(|d| d.to_string()),
+            delist_date: l.delist_date.map(|d| d.to_string()),
+            active: l.active,
+        })
+        .collect();
+    to_bytes(&notes)
+}
+
+pub(crate) fn listings_from_bytes(bytes: &[u8]) -> Option<Vec<Listing>> {
+    let notes: Vec<ListingNote> = serde_json::from_slice(bytes).ok()?;
+    notes.into_iter().map(listing).collect()
+}
+
+fn listing(note: ListingNote) -> Option<Listing> {
+    let mut listing = Listing::new(Symbol::new(&note.symbol).ok()?);
+    for (attribute, value) in TextAttribute::ALL.into_iter().zip(note.text) {
+        listing.text[attribute as usize] = value.map(Arc::from);
+    }
+    listing.market_cap = note.market_cap;
+    listing.shares_outstanding = note.shares_outstanding;
+    listing.list_date = note.list_date.and_then(|d| d.parse().ok());
+    listing.delist_date = note.delist_date.and_then(|d| d.parse().ok());
+    listing.active = note.active;
+    Some(listing)
+}
+
+pub(crate) fn splits_to_bytes(splits: &[Split]) -> Vec<u8> {
+    let note = |s: &Split| SplitNote {
+        symbol: s.symbol.to_string(),
+        execution: s.execution.to_string(),
+        from: s.from,
+        to: s.to,
+    };
+    to_bytes(&splits.iter().map(note).collect::<Vec<_>>())
+}
+
+pub(crate) fn splits_from_bytes(bytes: &[u8]) -> Option<Vec<Split>> {
+    let notes: Vec<SplitNote> = serde_json::from_slice(bytes).ok()?;
+    let split = |n: SplitNote| {
+        let (symbol, execution) = (Symbol::new(&n.symbol).ok()?, n.execution.parse().ok()?);
+        Some(Split { symbol, execution, from: n.from, to: n.to })
+    };
+    notes.into_iter().map(split).collect()
+}
+
+pub(crate) fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
+}
+
+pub(crate) fn from_bytes<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_slice(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_read_back_as_written() {
+        let mut listing = Listing::new(Symbol::new("BRK.B").unwrap());
+        listing.text[TextAttribute::Sector as usize] = Some(Arc::from("Finance"));
+        listing.market_cap = Some(1.25e12);
+        listing.list_date = "1996-05-09".parse().ok();
+        listing.active = Some(true);
+        let all = vec![listing, Listing::new(Symbol::new("NA").unwrap())];
+        assert_eq!(listings_from_bytes(&listings_to_bytes(&all)), Some(all));
+        let splits = vec![Split {
+            symbol: Symbol::new("A").unwrap(),
+            execution: "2020-08-31".parse().unwrap(),
+            from: 1.0,
+            to: 4.0,
+        }];
+        assert_eq!(splits_from_bytes(&splits_to_bytes(&splits)), Some(splits));
+        assert_eq!(listings_from_bytes(b"{"), None);
+    }
+}

@@ -1,0 +1,102 @@
+//! The snapshots that can be scanned: the newest, those that are still pinned, and past instants.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use panscan_core::calendar::Calendar;
+use panscan_core::snapshot::Snapshot;
+use panscan_core::symbol::SymbolId;
+use panscan_core::time::{SessionDate, Timestamp};
+
+/// Snapshots that are kept at most, however long they could be pinned: each is a whole panel.
+const KEPT_MAX: usize = 8;
+
+/// A snapshot with what every scan of it would otherwise work out again.
+#[derive(Debug)]
+pub struct Published {
+    /// The snapshot.
+    pub snapshot: Arc<Snapshot>,
+    /// Symbols that have bars, but none in the newest session, with the session of their newest.
+    pub laggards: Vec<(SymbolId, SessionDate)>,
+    /// Symbols with a session without a bar after their first one.
+    pub gappy: Vec<SymbolId>,
+    /// Instant from which on a newer session may exist.
+    pub(crate) outdated_at: Timestamp,
+    /// Version of the store's contents that it shows.
+    pub(crate) version: u64,
+}
+
+impl Published {
+    pub(crate) fn new(snapshot: Snapshot, version: u64) -> Self {
+        let calendar = Calendar::us_equities();
+        let panel = &snapshot.daily;
+        let newest = snapshot.newest();
+        let mut laggards = Vec::new();
+        let mut gappy = Vec::new();
+        for id in snapshot.universe.ids() {
+            let Some(last) = panel.newest(id) else { continue };
+            if Some(last) != newest {
+                laggards.push((id, last));
+            }
+            if panel.span(id) > panel.bars(id) {
+                gappy.push(id);
+            }
+        }
+        let next = newest.and_then(|d| calendar.next(d));
+        let outdated_at = next.map_or(Timestamp::from_nanos(i64::MAX), |d| calendar.close(d));
+        Self { snapshot: Arc::new(snapshot), laggards, gappy, outdated_at, version }
+    }
+}
+
+/// Holds them.
+#[derive(Debug)]
+pub(crate) struct Resident {
+    current: ArcSwapOption<Published>,
+    kept: Mutex<VecDeque<Arc<Published>>>,
+    ttl: Duration,
+}
+
+impl Resident {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { current: ArcSwapOption::empty(), kept: Mutex::new(VecDeque::new()), ttl }
+    }
+
+    /// The newest; one atomic load.
+    pub(crate) fn current(&self) -> Option<Arc<Published>> {
+        self.current.load_full()
+    }
+
+    /// Makes a snapshot the newest one.
+    pub(crate) fn publish(&self, published: Arc<Published>) {
+        self.keep(published.clone());
+        self.current.store(Some(published));
+    }
+
+    /// Makes a snapshot one that can be pinned, without making it the newest.
+    pub(crate) fn keep(&self, published: Arc<Published>) {
+        let now = published.snapshot.created;
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|p| now < p.snapshot.created.after(self.ttl));
+        kept.truncate(KEPT_MAX - 1);
+        kept.push_front(published);
+    }
+
+    /// A snapshot by its id.
+    pub(crate) fn find(&self, id: &str) -> Option<Arc<Published>> {
+        if let Some(current) = self.current()
+            && current.snapshot.id.as_str() == id
+        {
+            return Some(current);
+        }
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|p| p.snapshot.id.as_str() == id).cloned()
+    }
+
+    /// A snapshot that ends with `newest` and shows `version`.
+    pub(crate) fn ending(&self, newest: SessionDate, version: u64) -> Option<Arc<Published>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|p| p.version == version && p.snapshot.newest() == Some(newest)).cloned()
+    }
+}

@@ -1,1 +1,31 @@
-//! placeholder
+//! The tiers that keep fetched bars: decoded blocks in memory above memory-mapped files on disk.
+//!
+//! [`Tiers`] is the [`SeriesStore`](panscan_core::port::SeriesStore) of one server. What a file looks like, byte
+//! by byte and with a NumPy reader, is written down in `FORMAT.md`. Deliberately absent: providers, splits,
+//! expiry and every decision about what to fetch; a block is kept as it came, to the bit.
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "store files are little-endian and are mapped as they are; big-endian targets are not supported"
+);
+
+mod error;
+mod file;
+mod format;
+mod hot;
+mod index;
+mod key;
+mod map;
+mod note;
+mod stage;
+mod tiers;
+mod verify;
+
+pub use error::CacheError;
+pub use tiers::{Tiers, TiersConfig};
+pub use verify::{DamagedFile, Report, verify};
+
+/// Takes a lock whose data no panic can leave half-changed in a way that matters.
+fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

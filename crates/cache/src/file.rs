@@ -1,0 +1,496 @@
+//! L3: one file per block below the store's folder. Blocking; [`Tiers`](crate::Tiers) picks the threads. Not here:
+//! the layout of a file ([`crate::format`]) and its place ([`crate::key`]).
+
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use panscan_core::block::Block;
+use panscan_core::port::{BlockKey, StoreError, TierStats};
+use panscan_core::slab::{Aligned, SharedSlab};
+use panscan_core::snapshot::MarketId;
+use panscan_core::symbol::Symbol;
+use panscan_core::time::{Timeframe, Timestamp};
+
+use crate::error::{CacheError, ReadFault, store_io};
+use crate::format::{self, Fault, Parts};
+use crate::hot::axis_bytes;
+use crate::index::Index;
+use crate::key::{self, Name};
+use crate::locked;
+use crate::map::Mapped;
+use crate::note;
+use crate::stage::{Staged, create_folder, sync_folder};
+
+/// Smaller files are read: a mapping of its own would cost more than the copy.
+const MAPPED_BYTES_MIN: u64 = 64 << 10;
+/// Threads that read or write one batch.
+const THREADS_MAX: usize = 4;
+/// Keys that are worth a second thread.
+const KEYS_PER_THREAD: usize = 8;
+/// Files kept aside for a look; further damaged ones are removed.
+const DAMAGED_MAX: u64 = 32;
+/// Warnings written one by one; then only each time that their number has doubled.
+const WARNINGS_MAX: u64 = 20;
+/// Symbols shared between blocks at most.
+const KNOWN_MAX: usize = 200_000;
+
+/// The tier.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    /// The folder of this layout.
+    root: PathBuf,
+    capacity: u64,
+    /// Held as long as the store is open.
+    _lock: File,
+    index: Mutex<Index>,
+    /// Held while files get or lose their names, so that the index says what the folder does.
+    naming: Mutex<()>,
+    /// Tickers met so far, ascending: blocks share their text.
+    known: Mutex<Arc<[Symbol]>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+    evictions: AtomicU64,
+    errors: AtomicU64,
+    damaged: AtomicU64,
+}
+
+/// A block that was read.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) block: Block,
+    /// Bytes of it that lie on the heap.
+    pub(crate) heap_bytes: u64,
+}
+
+impl Shelf {
+    /// Opens the store in `folder`, creating it if needed, and removes what an earlier process left unfinished.
+    pub(crate) fn open(folder: &Path, capacity: u64) -> Result<Self, CacheError> {
+        let root = folder.join(key::LAYOUT);
+        fs::create_dir_all(&root).map_err(CacheError::io("create", &root))?;
+        let lock_path = folder.join("lock");
+        let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
+        let lock = options.map_err(CacheError::io("open", &lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => CacheError::Locked { path: folder.to_owned() },
+            TryLockError::Error(source) => CacheError::Io { what: "lock", path: lock_path, source },
+        })?;
+        let mut files = Vec::new();
+        let mut damaged = 0;
+        for file in walk(&root)? {
+            match file.what {
+                What::Block(name) => files.push((file.modified, name, file.bytes)),
+                What::Unfinished => {
+                    fs::remove_file(&file.path).map_err(CacheError::io("remove", &file.path))?;
+                }
+                What::Damaged => damaged += 1,
+                What::Note => {}
+            }
+        }
+        files.sort_unstable_by_key(|(modified, _, _)| *modified);
+        let mut index = Index::default();
+        for (_, name, bytes) in files {
+            index.put(name, bytes);
+        }
+        Ok(Self {
+            root,
+            capacity,
+            _lock: lock,
+            index: Mutex::new(index),
+            naming: Mutex::default(),
+            known: Mutex::new(Arc::from([])),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            evictions: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            damaged: AtomicU64::new(damaged),
+        })
+    }
+
+    /// Reads blocks in the order of `keys`. `promote` is called for each, unless it was replaced meanwhile.
+    pub(crate) fn read(
+        &self,
+        market: &MarketId,
+        keys: &[BlockKey],
+        promote: &(dyn Fn(Name, &Loaded) + Sync),
+    ) -> Vec<Option<Block>> {
+        in_threads(keys, |key| {
+            let name = (market.clone(), key.clone());
+            let written = locked(&self.index).touch(&name);
+            let loaded = written.and_then(|written| self.load(&name, written));
+            let counter = if loaded.is_some() { &self.hits } else { &self.misses };
+            counter.fetch_add(1, Ordering::Relaxed);
+            let loaded = loaded?;
+            let index = locked(&self.index);
+            if index.written(&name) == written {
+                promote(name, &loaded);
+            }
+            Some(loaded.block)
+        })
+    }
+
+    fn load(&self, name: &Name, written: u64) -> Option<Loaded> {
+        let path = key::block_path(&self.root, &name.0, &name.1);
+        let known = locked(&self.known).clone();
+        let read = open_block(&path, &known).and_then(|(loaded, parts)| {
+            parts.expect(&name.0, &name.1)?;
+            Ok((loaded, parts.has_new_symbols))
+        });
+        match read {
+            Ok((loaded, has_new_symbols)) => {
+                if has_new_symbols && loaded.block.symbols().len() > 1 {
+                    self.remember(loaded.block.symbols());
+                }
+                Some(loaded)
+            }
+            Err(fault) => {
+                let _naming = locked(&self.naming);
+                if locked(&self.index).written(name) != Some(written) {
+                    // Replaced or given up while it was read: the fault is not that of the file which is there.
+                    return None;
+                }
+                self.report(&path, &fault);
+                if let ReadFault::Damaged(_) = fault {
+                    self.set_aside(&path);
+                    locked(&self.index).remove(name);
+                } else if matches!(&fault, ReadFault::Io(e) if e.kind() == io::ErrorKind::NotFound) {
+                    locked(&self.index).remove(name);
+                }
+                None
+            }
+        }
+    }
+
+    /// Adds the tickers of a block to those that are shared.
+    fn remember(&self, symbols: &[Symbol]) {
+        let known = &mut *locked(&self.known);
+        if known.len() < KNOWN_MAX && symbols.iter().any(|s| known.binary_search(s).is_err()) {
+            let all: BTreeSet<&Symbol> = known.iter().chain(symbols).collect();
+            *known = all.into_iter().cloned().collect();
+        }
+    }
+
+    /// Keeps blocks durably, replacing what was there. `kept` is called for each as soon as readers may see it.
+    pub(crate) fn write(
+        &self,
+        market: &MarketId,
+        blocks: &[(BlockKey, Block)],
+        kept: &dyn Fn(Name, &Block),
+    ) -> Result<(), StoreError> {
+        let result = self.try_write(market, blocks, kept);
+        if let Err(error) = &result {
+            self.failed(error);
+        }
+        result
+    }
+
+    fn try_write(
+        &self,
+        market: &MarketId,
+        blocks: &[(BlockKey, Block)],
+        kept: &dyn Fn(Name, &Block),
+    ) -> Result<(), StoreError> {
+        let mut folders = BTreeSet::new();
+        for (key, _) in blocks {
+            let path = key::block_path(&self.root, market, key);
+            folders.extend(path.parent().map(Path::to_owned));
+        }
+        for folder in &folders {
+            create_folder(&self.root, folder).map_err(|e| store_io("create", folder, &e))?;
+        }
+        let staged = in_threads(blocks, |(key, block)| self.stage(market, key, block));
+        let staged: Vec<(Staged, u64)> = staged.into_iter().collect::<Result<_, _>>()?;
+        let mut fresh = HashSet::new();
+        {
+            let _naming = locked(&self.naming);
+            for ((staged, bytes), (key, block)) in staged.into_iter().zip(blocks) {
+                staged
+                    .rename()
+                    .map_err(|e| store_io("rename into", &key::block_path(&self.root, market, key), &e))?;
+                let name = (market.clone(), key.clone());
+                let mut index = locked(&self.index);
+                index.put(name.clone(), bytes);
+                // Under the lock of the index, so that two writers of one key leave the same block in both tiers.
+                kept(name.clone(), block);
+                fresh.insert(name);
+            }
+            self.give_up_surplus(&fresh);
+        }
+        for folder in &folders {
+            sync_folder(folder).map_err(|e| store_io("sync", folder, &e))?;
+        }
+        Ok(())
+    }
+
+    fn stage(&self, market: &MarketId, key: &BlockKey, block: &Block) -> Result<(Staged, u64), StoreError> {
+        let path = key::block_path(&self.root, market, key);
+        let head = format::fits(key, block.timeframe(), block.symbols(), block.rows())
+            .and_then(|()| format::head(market, block))
+            .map_err(|fault| StoreError::Damaged {
+                store: "l3",
+                what: format!("the block for {}", path.display()),
+                message: fault.to_string(),
+            })?;
+        let data = bytemuck::cast_slice(block.data());
+        let staged = Staged::write(&path, &[&head, data]).map_err(|e| store_io("write", &path, &e))?;
+        Ok((staged, (head.len() + data.len()) as u64))
+    }
+
+    /// Removes files beyond the bound. The naming lock is held.
+    fn give_up_surplus(&self, fresh: &HashSet<Name>) {
+        let surplus = locked(&self.index).surplus(self.capacity, fresh);
+        for name in surplus {
+            let path = key::block_path(&self.root, &name.0, &name.1);
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    self.evictions.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    self.report(&path, &ReadFault::Io(error));
+                    continue;
+                }
+            }
+            locked(&self.index).remove(&name);
+        }
+    }
+
+    /// Reads a note.
+    pub(crate) fn read_note(&self, market: &MarketId, name: &str) -> Option<(Timestamp, Vec<u8>)> {
+        let path = key::note_path(&self.root, market, name);
+        let _naming = locked(&self.naming);
+        let fault = match fs::read(&path) {
+            Ok(bytes) => match note::decode(bytes) {
+                Ok(note) => return Some(note),
+                Err(fault) => ReadFault::Damaged(fault),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => ReadFault::Io(error),
+        };
+        self.report(&path, &fault);
+        if let ReadFault::Damaged(_) = fault {
+            self.set_aside(&path);
+        }
+        None
+    }
+
+    /// Keeps a note durably.
+    pub(crate) fn write_note(
+        &self,
+        market: &MarketId,
+        name: &str,
+        at: Timestamp,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
+        let path = key::note_path(&self.root, market, name);
+        let folder = key::market_folder(&self.root, market).join(key::NOTES);
+        let result = create_folder(&self.root, &folder)
+            .and_then(|()| Staged::write(&path, &[&note::head(at, body), body]))
+            .and_then(|staged| {
+                let _naming = locked(&self.naming);
+                staged.rename()
+            })
+            .and_then(|()| sync_folder(&folder))
+            .map_err(|e| store_io("write", &path, &e));
+        if let Err(error) = &result {
+            self.failed(error);
+        }
+        result
+    }
+
+    /// Symbols of one timeframe.
+    pub(crate) fn symbols(&self, market: &MarketId, timeframe: Timeframe) -> Vec<Symbol> {
+        locked(&self.index).symbols(market, timeframe)
+    }
+
+    /// Counters.
+    pub(crate) fn stats(&self) -> TierStats {
+        let (entries, bytes) = {
+            let index = locked(&self.index);
+            (index.len() as u64, index.bytes())
+        };
+        TierStats {
+            tier: "l3",
+            entries,
+            bytes,
+            capacity_bytes: self.capacity,
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            evictions: self.evictions.load(Ordering::Relaxed),
+            errors: self.errors.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Renames a damaged file so that nobody reads it again and somebody can look at it.
+    fn set_aside(&self, path: &Path) {
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(key::DAMAGED_ENDING);
+        let moved = if self.damaged.fetch_add(1, Ordering::Relaxed) < DAMAGED_MAX {
+            fs::rename(path, &aside)
+        } else {
+            fs::remove_file(path)
+        };
+        if let Err(error) = moved {
+            self.report(path, &ReadFault::Io(error));
+        }
+    }
+
+    fn report(&self, path: &Path, fault: &ReadFault) {
+        if self.worth_a_line() {
+            tracing::warn!(path = %path.display(), %fault, "a file of the store was not usable");
+        }
+    }
+
+    fn failed(&self, error: &StoreError) {
+        if self.worth_a_line() {
+            tracing::warn!(%error, "a write to the store failed; the data stays in memory only");
+        }
+    }
+
+    /// Counts an error and says whether to log it.
+    fn worth_a_line(&self) -> bool {
+        let n = self.errors.fetch_add(1, Ordering::Relaxed) + 1;
+        n <= WARNINGS_MAX || n.is_power_of_two()
+    }
+}
+
+/// Reads and checks one file.
+pub(crate) fn open_block(path: &Path, known: &[Symbol]) -> Result<(Loaded, Parts), ReadFault> {
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    // Where the system has no mapping left to give, the file is read instead.
+    let mapped = if length >= MAPPED_BYTES_MIN { Mapped::new(&file).ok() } else { None };
+    let (parts, data, heap_bytes): (Parts, SharedSlab, u64) = if let Some(map) = mapped {
+        let parts = format::decode(map.bytes(), known)?;
+        (parts.clone(), Arc::new(map.into_floats(parts.data).ok_or(Fault::Length)?), 0)
+    } else {
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        (&file).take(length + 1).read_to_end(&mut bytes)?;
+        let parts = format::decode(&bytes, known)?;
+        let numbers = &bytes[parts.data.clone()];
+        let mut owned = Aligned::filled(numbers.len() / 8, 0.0);
+        bytemuck::cast_slice_mut::<f64, u8>(owned.as_mut_slice()).copy_from_slice(numbers);
+        let heap_bytes = numbers.len() as u64;
+        (parts, Arc::new(owned), heap_bytes)
+    };
+    let block = Block::from_parts(
+        parts.timeframe,
+        parts.symbols.clone(),
+        parts.rows.clone(),
+        parts.width,
+        data,
+        parts.provenance.clone(),
+    )
+    .map_err(|e| Fault::Content(e.to_string()))?;
+    let heap_bytes = heap_bytes + axis_bytes(&block);
+    Ok((Loaded { block, heap_bytes }, parts))
+}
+
+/// Applies `work` to each item in order, on a few threads where there are many.
+fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = items.len().div_ceil(KEYS_PER_THREAD).clamp(1, THREADS_MAX);
+    if threads == 1 {
+        return items.iter().map(work).collect();
+    }
+    let share = items.len().div_ceil(threads);
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = items
+            .chunks(share)
+            .map(|part| scope.spawn(|| part.iter().map(&work).collect::<Vec<R>>()))
+            .collect();
+        let join = |part: std::thread::ScopedJoinHandle<'_, Vec<R>>| match part.join() {
+            Ok(results) => results,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        parts.into_iter().flat_map(join).collect()
+    })
+}
+
+/// A file below the store's folder.
+#[derive(Debug)]
+pub(crate) struct Walked {
+    pub(crate) path: PathBuf,
+    pub(crate) what: What,
+    pub(crate) bytes: u64,
+    modified: Option<std::time::SystemTime>,
+}
+
+/// What a file is, by its place and name.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A block.
+    Block(Name),
+    /// A note.
+    Note,
+    /// Written halfway by a process that ended.
+    Unfinished,
+    /// Set aside.
+    Damaged,
+}
+
+/// Lists the files of a store; whatever else lies there is left alone.
+pub(crate) fn walk(root: &Path) -> Result<Vec<Walked>, CacheError> {
+    let mut found = Vec::new();
+    for (market_folder, market_name) in entries(root)?.into_iter().filter(|(path, _)| path.is_dir()) {
+        let Some(market) = key::market_of(&market_name) else { continue };
+        for (folder, name) in entries(&market_folder)?.into_iter().filter(|(path, _)| path.is_dir()) {
+            if name == key::NOTES {
+                collect(&folder, &mut found, |file| file.ends_with(key::NOTE_ENDING).then_some(What::Note))?;
+            } else if let Ok(timeframe) = name.parse::<Timeframe>() {
+                let days = folder.join(key::DAYS);
+                if timeframe == Timeframe::Day && days.is_dir() {
+                    collect(&days, &mut found, |file| {
+                        Some(What::Block((market.clone(), BlockKey::Day(key::day_of(file)?))))
+                    })?;
+                }
+                let symbols = folder.join(key::SYMBOLS);
+                if symbols.is_dir() {
+                    collect(&symbols, &mut found, |file| {
+                        let symbol = key::symbol_of(file)?;
+                        Some(What::Block((market.clone(), BlockKey::Symbol(timeframe, symbol))))
+                    })?;
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn collect(
+    folder: &Path,
+    found: &mut Vec<Walked>,
+    what: impl Fn(&str) -> Option<What>,
+) -> Result<(), CacheError> {
+    for (path, name) in entries(folder)? {
+        let kind = if name.starts_with(key::UNFINISHED) {
+            Some(What::Unfinished)
+        } else if name.ends_with(key::DAMAGED_ENDING) {
+            Some(What::Damaged)
+        } else {
+            what(&name)
+        };
+        let Some(what) = kind else { continue };
+        let metadata = match fs::metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other.map_err(CacheError::io("read", &path))?,
+        };
+        if metadata.is_file() {
+            found.push(Walked { path, what, bytes: metadata.len(), modified: metadata.modified().ok() });
+        }
+    }
+    Ok(())
+}
+
+fn entries(folder: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(CacheError::io("list", folder))? {
+        let entry = entry.map_err(CacheError::io("list", folder))?;
+        if let Ok(name) = entry.file_name().into_string() {
+            found.push((entry.path(), name));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,206 @@
+//! The store of one server: memory above files. A read promotes, a write goes through. Not here: the tiers
+//! themselves; this module joins them and keeps their blocking work off the runtime's threads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use panscan_core::block::Block;
+use panscan_core::port::{BlockKey, Found, Pending, SeriesStore, StoreError, TierStats};
+use panscan_core::snapshot::MarketId;
+use panscan_core::symbol::Symbol;
+use panscan_core::time::{Timeframe, Timestamp};
+use tokio::sync::Semaphore;
+
+use crate::error::CacheError;
+use crate::file::Shelf;
+use crate::hot::{Hot, axis_bytes};
+use crate::locked;
+use crate::note::NOTE_BYTES_MAX;
+
+/// Batches that read from disk at once.
+const READS_MAX: usize = 4;
+/// Batches that write to disk at once.
+const WRITES_MAX: usize = 4;
+/// Notes kept where there is no folder.
+const NOTES_MAX: usize = 256;
+
+/// A small document and when it was kept.
+type Note = (Timestamp, Vec<u8>);
+
+/// How large the tiers are and where the files lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TiersConfig {
+    /// The store's folder, created if it is not there; `None`: memory only.
+    pub dir: Option<PathBuf>,
+    /// Bytes of decoded blocks kept in memory.
+    pub l1_bytes: u64,
+    /// Bytes of block files kept on disk. Notes are not counted.
+    pub l3_bytes: u64,
+}
+
+/// L1 and L3 as one [`SeriesStore`]. Its futures need a Tokio runtime.
+#[derive(Debug)]
+pub struct Tiers {
+    hot: Arc<Hot>,
+    shelf: Option<Arc<Shelf>>,
+    /// Notes where there is no folder, by market and name.
+    notes: Mutex<BTreeMap<(MarketId, String), Note>>,
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
+}
+
+impl Tiers {
+    /// Opens the store. Blocks for as long as listing its folder takes.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Locked`] when another process has it open, [`CacheError::Io`] when the folder cannot be
+    /// created, locked or listed.
+    pub fn open(config: TiersConfig) -> Result<Self, CacheError> {
+        let shelf = match &config.dir {
+            Some(dir) => Some(Arc::new(Shelf::open(dir, config.l3_bytes)?)),
+            None => None,
+        };
+        Ok(Self {
+            hot: Arc::new(Hot::new(config.l1_bytes)),
+            shelf,
+            notes: Mutex::default(),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            writes: Arc::new(Semaphore::new(WRITES_MAX)),
+        })
+    }
+
+    async fn read_all(&self, market: &MarketId, keys: &[BlockKey]) -> Vec<Option<Found>> {
+        let hot = self.hot.get(market, keys);
+        let missing: Vec<usize> = (0..keys.len()).filter(|i| hot[*i].is_none()).collect();
+        let mut found: Vec<Option<Found>> =
+            hot.into_iter().map(|block| block.map(|block| Found { block, tier: "l1" })).collect();
+        let Some(shelf) = self.shelf.clone().filter(|_| !missing.is_empty()) else { return found };
+        let asked: Vec<BlockKey> = missing.iter().map(|i| keys[*i].clone()).collect();
+        let (market, hot) = (market.clone(), self.hot.clone());
+        let loaded = blocking(&self.reads, move || {
+            shelf.read(&market, &asked, &|name, loaded| {
+                hot.put(name, loaded.block.clone(), loaded.heap_bytes);
+            })
+        });
+        for (i, block) in missing.into_iter().zip(loaded.await.unwrap_or_default()) {
+            found[i] = block.map(|block| Found { block, tier: "l3" });
+        }
+        found
+    }
+
+    async fn write_all(&self, market: &MarketId, blocks: &[(BlockKey, Block)]) -> Result<(), StoreError> {
+        let hot = self.hot.clone();
+        let keep = move |name, block: &Block| {
+            hot.put(name, block.clone(), block.bytes() as u64 + axis_bytes(block));
+        };
+        let Some(shelf) = self.shelf.clone() else {
+            blocks.iter().for_each(|(key, block)| keep((market.clone(), key.clone()), block));
+            return Ok(());
+        };
+        let (market, blocks) = (market.clone(), blocks.to_vec());
+        blocking(&self.writes, move || {
+            let result = shelf.write(&market, &blocks, &keep);
+            if let Err(StoreError::Io { .. }) = result {
+                // This process goes on with what it has fetched; only the next one will have to fetch it again.
+                blocks.iter().for_each(|(key, block)| keep((market.clone(), key.clone()), block));
+            }
+            result
+        })
+        .await?
+    }
+}
+
+impl SeriesStore for Tiers {
+    fn read<'a>(&'a self, market: &'a MarketId, keys: &'a [BlockKey]) -> Pending<'a, Vec<Option<Found>>> {
+        Box::pin(self.read_all(market, keys))
+    }
+
+    fn write<'a>(
+        &'a self,
+        market: &'a MarketId,
+        blocks: &'a [(BlockKey, Block)],
+    ) -> Pending<'a, Result<(), StoreError>> {
+        Box::pin(self.write_all(market, blocks))
+    }
+
+    fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>> {
+        Box::pin(async move {
+            let mut symbols = self.hot.symbols(market, timeframe);
+            symbols.extend(self.shelf.iter().flat_map(|shelf| shelf.symbols(market, timeframe)));
+            symbols.sort_unstable();
+            symbols.dedup();
+            symbols
+        })
+    }
+
+    fn read_note<'a>(
+        &'a self,
+        market: &'a MarketId,
+        name: &'a str,
+    ) -> Pending<'a, Option<(Timestamp, Vec<u8>)>> {
+        Box::pin(async move {
+            let key = (market.clone(), name.to_owned());
+            match self.shelf.clone() {
+                None => locked(&self.notes).get(&key).cloned(),
+                Some(shelf) => {
+                    blocking(&self.reads, move || shelf.read_note(&key.0, &key.1)).await.ok().flatten()
+                }
+            }
+        })
+    }
+
+    fn write_note<'a>(
+        &'a self,
+        market: &'a MarketId,
+        name: &'a str,
+        at: Timestamp,
+        body: &'a [u8],
+    ) -> Pending<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            let refused = |message: String| StoreError::Io {
+                store: "notes",
+                what: format!("keep note {name}"),
+                message,
+            };
+            if body.len() > NOTE_BYTES_MAX {
+                return Err(refused(format!("it is longer than {NOTE_BYTES_MAX} bytes")));
+            }
+            let (key, body) = ((market.clone(), name.to_owned()), body.to_vec());
+            match self.shelf.clone() {
+                None => {
+                    let mut notes = locked(&self.notes);
+                    if notes.len() >= NOTES_MAX && !notes.contains_key(&key) {
+                        return Err(refused(format!("there are {NOTES_MAX} already")));
+                    }
+                    notes.insert(key, (at, body));
+                    Ok(())
+                }
+                Some(shelf) => {
+                    blocking(&self.writes, move || shelf.write_note(&key.0, &key.1, at, &body)).await?
+                }
+            }
+        })
+    }
+
+    fn stats(&self) -> Vec<TierStats> {
+        std::iter::once(self.hot.stats()).chain(self.shelf.iter().map(|shelf| shelf.stats())).collect()
+    }
+}
+
+/// Runs `work` on a thread that may block, once one of the bounded places is free. Work that has begun is
+/// finished even when nobody waits for it any more: a write is never left halfway.
+async fn blocking<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let failed = |message: String| StoreError::Io { store: "l3", what: "run".to_owned(), message };
+    let place = places.clone().acquire_owned().await.map_err(|e| failed(e.to_string()))?;
+    let work = move || {
+        let result = work();
+        drop(place);
+        result
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| failed(e.to_string()))
+}

@@ -1,0 +1,34 @@
+//! A market-data provider to test and demonstrate against: the real provider's paths, parameters, paging,
+//! errors and limits over real HTTP, with faults on request and an audit of every call.
+//!
+//! It serves a market generated from a seed or recorded bars from Parquet files. Not here: anything that asks a
+//! provider, and any part of the product itself; nothing but the binary's `sim` and `demo` and tests needs this.
+
+mod aggregates;
+mod ask;
+mod audit;
+mod clock;
+mod config;
+mod control;
+mod damage;
+mod error;
+mod fault;
+mod generate;
+mod http;
+mod listing;
+mod market;
+mod minute;
+mod number;
+mod recorded;
+mod reference;
+mod rng;
+mod sector;
+mod simulator;
+mod status;
+mod wire;
+
+pub use audit::Audit;
+pub use config::{MarketSource, Plan, Rate, SESSIONS_MAX, SYMBOLS_DEFAULT, SYMBOLS_MAX, SimConfig};
+pub use error::SimError;
+pub use fault::{FaultName, parse_fault};
+pub use simulator::{Shape, Simulator};

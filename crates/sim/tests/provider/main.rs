@@ -1,0 +1,9 @@
+//! The simulator over real HTTP, asked by a client of its own that shares no code with it.
+
+mod aggregates;
+mod callers;
+mod client;
+mod faults;
+mod recorded;
+mod reference;
+mod world;

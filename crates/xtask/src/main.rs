@@ -1,1 +1,60 @@
-fn main() {}
+//! `cargo xtask JOB`: one name per job of the workspace, the same for people and for `.ci/run`.
+//!
+//! Depends on nothing but the standard library, so that the first job on a bare machine starts within seconds.
+//! What a job does lives in the module of its name.
+
+#![expect(clippy::print_stdout, reason = "the jobs report to the terminal")]
+
+mod deny;
+mod golden;
+mod lint;
+mod python;
+mod shell;
+mod tally;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask JOB
+
+  test [--rust] [--python]   everything: Rust tests, doctests and the Python client against real processes
+  lint                       formatting, clippy and docs, warnings refused
+  tidy                       rules that no compiler knows: imports, names, words, file shapes
+  deny                       licences, sources, duplicate versions, refused crates, size of the client's tree
+  golden                     writes the generated pages again (docs/configuration.md)
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test", options @ ..] => match test::Parts::read(options) {
+            Ok(parts) => test::run(parts),
+            Err(word) => return wrong(&format!("unknown option {word:?} of test")),
+        },
+        ["lint"] => lint::run(),
+        ["tidy"] => tidy::run(),
+        ["deny"] => deny::run(),
+        ["golden"] => golden::run(),
+        ["-h" | "--help" | "help"] => {
+            print!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        [] => return wrong("no job given"),
+        [job, ..] => return wrong(&format!("unknown job or arguments: {job}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            println!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn wrong(message: &str) -> ExitCode {
+    print!("xtask: {message}\n\n{USAGE}");
+    ExitCode::from(2)
+}

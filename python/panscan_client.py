@@ -1,0 +1,186 @@
+"""A small client of panscan, written from the .proto files alone.
+
+The stubs are generated, not committed:
+
+    python -m grpc_tools.protoc -Iproto --python_out=stubs --grpc_python_out=stubs proto/panscan/v1/*.proto
+
+With `stubs` on the module path (`cargo xtask test` keeps its own in target/python-stubs):
+
+    from panscan_client import Panscan
+
+    with Panscan("127.0.0.1:50051") as market:
+        scan = market.scan("rsi(14) < 30", columns=["close", "rsi(14)"], rank_by="volume", limit=20)
+        for row in scan.rows():
+            print(row)
+
+Values come as columns: NumPy arrays of float64 with NaN for null, lists for everything else.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import grpc
+import numpy as np
+import pyarrow as pa
+from panscan.v1 import scanner_pb2, scanner_pb2_grpc, types_pb2
+
+WIRE_FORMATS = {
+    "rows": types_pb2.RESULT_FORMAT_ROWS,
+    "columns": types_pb2.RESULT_FORMAT_COLUMNS,
+    "arrow": types_pb2.RESULT_FORMAT_ARROW,
+}
+
+
+class BrokenStream(Exception):
+    """The frames of a stream came in an order that the contract rules out."""
+
+
+@dataclass
+class Scan:
+    """One scan's answer: what the header said, the cells by column, and what the summary said."""
+
+    header: types_pb2.ScanHeader | None = None
+    summary: scanner_pb2.ScanSummary | None = None
+    diagnostics: list = field(default_factory=list)
+    ranks: list[int] = field(default_factory=list)
+    symbols: list[str] = field(default_factory=list)
+    cells: dict[str, list] = field(default_factory=dict)
+    batches: int = 0
+
+    def column(self, name: str) -> np.ndarray:
+        """A numeric column with NaN for null."""
+        return np.array([np.nan if cell is None else cell for cell in self.cells[name]], dtype=np.float64)
+
+    def rows(self):
+        """Each row as a dict, best first."""
+        for at, (rank, symbol) in enumerate(zip(self.ranks, self.symbols)):
+            yield {"rank": rank, "symbol": symbol} | {name: cells[at] for name, cells in self.cells.items()}
+
+    def reasons(self) -> set[str]:
+        """The words of the diagnostics."""
+        return {diagnostic.reason for diagnostic in self.diagnostics}
+
+
+class Panscan:
+    """A connection to one server; close it or use it in a `with`."""
+
+    def __init__(self, target: str):
+        options = [("grpc.max_receive_message_length", 16 << 20)]
+        self.channel = grpc.insecure_channel(target, options=options)
+        self.scanner = scanner_pb2_grpc.ScannerStub(self.channel)
+
+    def __enter__(self) -> Panscan:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; calls under way are cancelled."""
+        self.channel.close()
+
+    def scan(self, filter: str = "", *, form: str = "columns", timeout: float = 60.0, **fields) -> Scan:
+        """Runs one scan and collects it.
+
+        `columns`, `rank_by`, `order`, `limit`, `adjustment`, `universe`, ... are fields of ScanSpec; `as_of`,
+        `snapshot_id`, `data_policy`, `page_token`, ... are fields of the request.
+        """
+        return collect(self.frames(filter, form=form, timeout=timeout, **fields), form)
+
+    def frames(self, filter: str = "", *, form: str = "columns", timeout: float = 60.0, **fields):
+        """The same scan as the server streams it, frame by frame; `cancel()` on it ends the call."""
+        spec_fields = types_pb2.ScanSpec.DESCRIPTOR.fields_by_name
+        spec = {name: fields.pop(name) for name in list(fields) if name in spec_fields}
+        request = scanner_pb2.ScanUniverseRequest(
+            scan=types_pb2.ScanSpec(filter=filter, **spec), format=WIRE_FORMATS[form], **fields
+        )
+        return self.scanner.ScanUniverse(request, timeout=timeout)
+
+
+def collect(frames, form: str) -> Scan:
+    """Reads a stream to its end and holds it against the framing rules of the contract."""
+    scan, arrow = Scan(), []
+    for frame in frames:
+        kind = frame.WhichOneof("frame")
+        if scan.summary is not None:
+            raise BrokenStream(f"{kind} after the summary")
+        if (kind == "header") != (scan.header is None):
+            raise BrokenStream(f"{kind}: the header is first and comes once")
+        if kind == "header":
+            scan.header = frame.header
+            scan.cells = {column.name: [] for column in frame.header.columns}
+        elif kind == "diagnostic":
+            scan.diagnostics.append(frame.diagnostic)
+        elif kind == "summary":
+            scan.summary = frame.summary
+        elif kind != form:
+            raise BrokenStream(f"{kind} where {form} was asked for")
+        elif kind == "rows":
+            scan.batches += 1
+            take_rows(scan, frame.rows)
+        elif kind == "columns":
+            scan.batches += 1
+            take_columns(scan, frame.columns)
+        else:
+            arrow.append(frame.arrow.ipc_message)
+    if scan.summary is None:
+        raise BrokenStream("the stream ended without a summary")
+    if arrow:
+        take_arrow(scan, b"".join(arrow))
+    return scan
+
+
+def take_rows(scan: Scan, batch: scanner_pb2.RowBatch) -> None:
+    for row in batch.rows:
+        scan.ranks.append(row.rank)
+        scan.symbols.append(row.symbol)
+        for name, cells in scan.cells.items():
+            value = row.values.fields[name]
+            kind = value.WhichOneof("kind")
+            cells.append(None if kind == "null_value" else getattr(value, kind))
+
+
+def take_columns(scan: Scan, batch: scanner_pb2.ColumnBatch) -> None:
+    rows = len(batch.symbols)
+    scan.ranks.extend(range(batch.first_rank, batch.first_rank + rows))
+    scan.symbols.extend(batch.symbols)
+    for (name, cells), data in zip(scan.cells.items(), batch.data, strict=True):
+        values = getattr(data, data.WhichOneof("values"))
+        if isinstance(values, types_pb2.DictionaryColumn):
+            texts = [values.dictionary[at] for at in values.indices]
+        else:
+            texts = list(values.values)
+        bits = np.frombuffer(data.validity, dtype=np.uint8)
+        present = np.unpackbits(bits, bitorder="little")[:rows] if data.validity else np.ones(rows)
+        if len(texts) != rows or len(present) != rows:
+            raise BrokenStream(f"column {name} has {len(texts)} cells in a batch of {rows} rows")
+        cells.extend(text if here else None for text, here in zip(texts, present))
+
+
+def take_arrow(scan: Scan, stream: bytes) -> None:
+    with pa.ipc.open_stream(stream) as reader:
+        for batch in reader:
+            scan.batches += 1
+            table = batch.to_pydict()
+            scan.ranks.extend(table.pop("rank"))
+            scan.symbols.extend(table.pop("symbol"))
+            if list(table) != list(scan.cells):
+                raise BrokenStream(f"the columns are {list(table)}, the header has {list(scan.cells)}")
+            for name, cells in table.items():
+                scan.cells[name].extend(cells)
+
+
+def main() -> None:
+    """Prints a scan: `python panscan_client.py 127.0.0.1:50051 'rsi(14) < 30' close 'rsi(14)'`."""
+    target, filter, *columns = sys.argv[1:] or ["127.0.0.1:50051", ""]
+    with Panscan(target) as market:
+        scan = market.scan(filter, columns=columns, limit=20)
+    for row in scan.rows():
+        print(row)
+    print(f"{scan.summary.matched} of {scan.summary.scanned} symbols, complete: {scan.summary.complete}")
+
+
+if __name__ == "__main__":
+    main()

@@ -400,9 +400,9 @@ pub(crate) fn write_row(out: &mut Vec<u8>, row: &Row<'_>) {
     out.push(b'}');
 }
 
-/// Appends `"name":value,` unless the value is lacking.
+/// Appends `"name":value,` unless the value is lacking, or is none that JSON can hold.
 fn field(out: &mut Vec<u8>, name: &[u8], value: f64, spelling: Spelling) {
-    if value.is_nan() {
+    if !value.is_finite() {
         return;
     }
     out.push(b'"');
@@ -436,7 +436,7 @@ fn csv(rows: &[Row<'_>], tickers: bool) -> Answer {
 }
 
 fn cell(out: &mut Vec<u8>, value: f64) {
-    if !value.is_nan() {
+    if value.is_finite() {
         number(out, value, Spelling::Plain);
     }
     out.push(b',');

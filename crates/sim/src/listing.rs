@@ -81,6 +81,11 @@ pub(crate) fn read(path: &Path) -> Result<HashMap<Symbol, Listing>, SimError> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(BufReader::new(text));
     let header = reader.headers().map_err(unreadable)?.clone();
     let column = COLUMNS.map(|name| header.iter().position(|title| title.trim() == name));
+    let known = |title: &str| COLUMNS.contains(&title) || matches!(title, "delist_date" | "active");
+    let unknown: Vec<&str> = header.iter().map(str::trim).filter(|title| !known(title)).collect();
+    if !unknown.is_empty() {
+        tracing::info!(path = %path.display(), columns = unknown.join(", "), "unknown columns are ignored");
+    }
     let [Some(symbol_at), rest @ ..] = column else {
         return Err(SimError::data(path, "has no column `symbol`", "add one; other columns are optional"));
     };

@@ -70,13 +70,18 @@ fn assemble(
     let mut listings = Vec::with_capacity(names.len());
     let mut index = HashMap::with_capacity(names.len());
     for (at, name) in names.into_iter().enumerate() {
-        for (date, bar) in rows.days.remove(&name).unwrap_or_default() {
+        let own_days = rows.days.remove(&name).unwrap_or_default();
+        let first = own_days.iter().map(|row| row.0).min();
+        for (date, bar) in own_days {
             days[at * sessions.len() + place[&date]] = Some(bar);
         }
         let mut own = rows.minutes.remove(&name).unwrap_or_default();
         own.sort_by_key(|row| row.0);
         minutes.push(own);
-        listings.push(attributes.get(&name).cloned().unwrap_or_else(|| Listing::bare(name.clone())));
+        let mut listing = attributes.get(&name).cloned().unwrap_or_else(|| Listing::bare(name.clone()));
+        // a ticker that was listed again later is another company's date, and would hide the bars at hand
+        listing.list_date = listing.list_date.filter(|listed| first.is_some_and(|first| *listed <= first));
+        listings.push(listing);
         index.insert(name, u32::try_from(at).unwrap_or(u32::MAX));
     }
     Ok(Market {

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use panscan_core::bar::Field;
+use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timestamp};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +16,7 @@ use crate::audit::{Audit, Auditor};
 use crate::clock::SimClock;
 use crate::config::{MarketSource, SimConfig};
 use crate::error::SimError;
-use crate::fault::Faults;
+use crate::fault::{FaultName, Faults};
 use crate::http::{self, EVENING_MS, Shared};
 use crate::market::Market;
 use crate::wire::{Cut, WireListener};
@@ -132,6 +134,50 @@ impl Simulator {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// Sets the simulator's clock; it runs on from there.
+    pub fn set_now(&self, now: Timestamp) {
+        self.shared.clock.set(now);
+    }
+
+    /// Moves the simulator's clock forward and says what it shows then.
+    pub fn advance(&self, span: Duration) -> Timestamp {
+        self.shared.clock.advance(span)
+    }
+
+    /// Replaces the probabilities of all faults; those not named are off.
+    ///
+    /// # Errors
+    ///
+    /// A probability outside 0 to 1, or a sum above 1.
+    pub fn set_faults(&self, faults: &[(FaultName, f64)]) -> Result<(), SimError> {
+        self.shared.faults.replace(faults)
+    }
+
+    /// The market's symbols, byte-wise ascending.
+    pub fn symbols(&self) -> impl Iterator<Item = &Symbol> {
+        self.shared.market.listings.iter().map(|listing| &listing.symbol)
+    }
+
+    /// The raw daily bars of a symbol as they truly are, up to the clock: values in the order of
+    /// [`Field::ALL`], NaN where the source has none. Empty for a symbol that the market lacks.
+    #[must_use]
+    pub fn truth(&self, symbol: &str) -> Vec<(SessionDate, [f64; Field::COUNT])> {
+        let view = self.shared.view(true);
+        let Some(at) = view.market.find(symbol) else { return Vec::new() };
+        let sessions = view.market.sessions.iter().enumerate();
+        sessions
+            .filter_map(|(position, session)| {
+                let bar = view.day(at, position)?;
+                Some((session.date, [bar.o, bar.h, bar.l, bar.c, bar.v, bar.vw, bar.n]))
+            })
+            .collect()
+    }
+
+    /// Forgets what was counted; the limit goes on.
+    pub fn reset_audit(&self) {
+        self.shared.auditor.reset();
     }
 
     /// What was called so far.

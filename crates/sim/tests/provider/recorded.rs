@@ -103,7 +103,11 @@ async fn the_market_of_2016_is_served() {
 async fn recorded_minutes_and_defective_days_are_served() {
     let Some(folder) = data("recorded_minutes_and_defective_days_are_served") else { return };
     let minutes = folder.join("minute/eqker_minute_2019-02.parquet");
-    let sim = start(config(vec![folder.join("daily/lean_daily_long.parquet"), minutes], None)).await;
+    let universe = folder.join("universe/us_symbols_2026-08-22.csv.gz");
+    let sim =
+        start(config(vec![folder.join("daily/lean_daily_long.parquet"), minutes], Some(universe))).await;
+    let msft = get(&sim, "/v3/reference/tickers/MSFT").await.json();
+    assert_eq!(msft["results"]["primary_exchange"], "XNAS");
     let body =
         get(&sim, "/v2/aggs/ticker/AAPL/range/1/minute/2019-02-12/2019-02-12?limit=50000").await.json();
     assert!((380..=391).contains(&rows(&body).len()), "{}", rows(&body).len());

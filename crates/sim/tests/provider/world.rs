@@ -78,6 +78,30 @@ async fn the_clock_starts_in_the_evening_of_the_last_session() {
 }
 
 #[tokio::test]
+async fn a_test_in_the_same_process_needs_no_http_for_control() {
+    let now = "2025-12-30T12:00:00Z".parse().unwrap();
+    let sim = start(SimConfig { now: Some(now), ..generated(50, 30) }).await;
+    assert_eq!(sim.symbols().count(), 50);
+    let spy = sim.truth("SPY");
+    let told = truth(&sim, "symbol=SPY").await;
+    assert_eq!((spy.len(), told.len()), (28, 28));
+    for ((_, bar), row) in spy.iter().zip(&told) {
+        let ours: Vec<_> = bar.iter().map(|x| (!x.is_nan()).then(|| x.to_bits())).collect();
+        assert_eq!(ours, crate::client::bits(row));
+    }
+    sim.advance(std::time::Duration::from_secs(86_400));
+    assert_eq!(sim.truth("SPY").len(), 29);
+    assert!(sim.truth("NOSUCH").is_empty());
+    sim.set_faults(&[(FaultName::Unavailable, 1.0)]).unwrap();
+    assert_eq!(get(&sim, "/v3/reference/splits").await.status, 503);
+    sim.set_faults(&[]).unwrap();
+    assert_eq!(get(&sim, "/v3/reference/splits").await.status, 200);
+    sim.reset_audit();
+    assert_eq!(sim.audit().total, 0);
+    sim.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn the_universe_file_names_every_symbol() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("universe.csv");

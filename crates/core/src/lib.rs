@@ -4,6 +4,7 @@
 //! Deliberately absent: siblings, runtimes, sockets, files and clock reads. Core may *describe* waiting (a
 //! boxed future in a port) because that is only `std`; it never waits.
 
+pub mod attribute;
 pub mod bar;
 pub mod block;
 pub mod calendar;
@@ -17,8 +18,11 @@ pub mod panel;
 pub mod plan;
 pub mod port;
 pub mod rank;
+pub mod recurrence;
 pub mod reference;
+pub mod scalar;
 pub mod scan;
+pub mod select;
 pub mod slab;
 pub mod snapshot;
 pub mod symbol;

@@ -1,0 +1,551 @@
+//! Calls: which argument is which parameter, whether each is what the parameter takes, and what the call is made
+//! of.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use super::ast::{Arg, Expr, ExprKind};
+use super::error::{ExprReason, Fault, Span};
+use super::lower::{Arguments, Lowering, unit};
+use super::parser::parse;
+use super::suggest::nearest;
+use super::text::{Binding, Phrase, call, literal, source};
+use super::typed::{Bound, Typed, What};
+use crate::indicator::{self, Body, Definition, FunctionKind, Parameter, ParameterKind};
+use crate::plan::{Binary, NodeId, Op, Shape, Unary, ValueKind};
+use crate::universe::TextAttribute;
+
+/// The registry's own texts, parsed once.
+static BODIES: LazyLock<HashMap<&'static str, Expr>> = LazyLock::new(|| {
+    let texts = indicator::all().flat_map(|definition| {
+        let body = match definition.body {
+            Body::Expansion(text) => Some(text),
+            _ => None,
+        };
+        let members = definition.members().iter().map(|m| m.text).filter(|t| !t.is_empty());
+        body.into_iter().chain(members).chain(definition.parameters.iter().filter_map(|p| p.default))
+    });
+    texts.filter_map(|text| parse(text, false).expr.map(|expr| (text, expr))).collect()
+});
+
+/// An argument that was found for a parameter.
+struct Given<'e> {
+    expr: &'e Expr,
+    value: Option<Typed>,
+}
+
+impl Lowering {
+    pub(super) fn call(
+        &mut self,
+        expr: &Expr,
+        name: &str,
+        name_span: Span,
+        args: &[Arg],
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let Some(definition) = indicator::find(name).filter(|d| d.is_call()) else {
+            self.unknown_function(name, name_span);
+            for arg in args.iter().filter(|a| !matches!(a.value.kind, ExprKind::List(_))) {
+                self.lower(&arg.value, arguments);
+            }
+            return Typed::error();
+        };
+        if let Body::Fold(op) = definition.body {
+            return self.folded(definition, op, expr.span, args, arguments);
+        }
+        let Some(given) = self.bind(definition, expr.span, args, arguments) else {
+            return unknown_value(definition, &[]);
+        };
+        self.evaluate(definition, expr.span, name_span, given, arguments)
+    }
+
+    fn unknown_function(&mut self, name: &str, span: Span) {
+        if indicator::find(name).is_some() || self.names.contains_key(name) {
+            let message = format!("`{name}` is no function; write it without parentheses");
+            return self.report(Fault::new(span, ExprReason::UnknownFunction, message).suggest(name));
+        }
+        let mut fault = Fault::new(span, ExprReason::UnknownFunction, format!("unknown function `{name}`"));
+        let functions = indicator::all().filter(|d| d.is_call()).map(|d| d.name);
+        if let Some(near) = nearest(name, functions) {
+            fault = fault.suggest(near);
+        }
+        self.report(fault);
+    }
+
+    /// Finds the parameter of each argument. A leading series with a default may be left out: a constant in its
+    /// place, with a place to spare behind it, is the argument after it.
+    fn bind<'e>(
+        &mut self,
+        definition: &'static Definition,
+        span: Span,
+        args: &'e [Arg],
+        arguments: Option<Arguments<'_>>,
+    ) -> Option<Vec<Option<Given<'e>>>> {
+        let parameters = definition.parameters;
+        let positional = args.iter().filter(|a| a.name.is_none()).count();
+        let mut given: Vec<Option<Given<'e>>> = parameters.iter().map(|_| None).collect();
+        let mut sound = true;
+        let mut skipped = 0;
+        for (i, arg) in args.iter().enumerate() {
+            let expr = &arg.value;
+            let Some((name, name_span)) = &arg.name else {
+                let is_group = parameters.get(i + skipped).is_some_and(|p| p.kind == ParameterKind::Group);
+                let value =
+                    (!is_group && i + skipped < parameters.len()).then(|| self.lower(expr, arguments));
+                if i == 0
+                    && positional < parameters.len()
+                    && parameters[0].kind == ParameterKind::Series
+                    && parameters.get(1).is_some_and(|p| p.kind == ParameterKind::Integer)
+                    && value.as_ref().is_some_and(Typed::is_constant_number)
+                {
+                    skipped = 1;
+                }
+                match given.get_mut(i + skipped) {
+                    Some(place) => *place = Some(Given { expr, value }),
+                    None if sound => {
+                        sound = false;
+                        let last = args.iter().rfind(|a| a.name.is_none());
+                        let excess = expr.span.to(last.map_or(expr.span, |a| a.value.span));
+                        let message = format!("`{}` takes {}", definition.name, signature(definition));
+                        self.fault(excess, ExprReason::TooManyArguments, message);
+                    }
+                    None => {}
+                }
+                continue;
+            };
+            match parameters.iter().position(|p| p.name == name) {
+                None => {
+                    sound = false;
+                    let message = format!(
+                        "`{}` has no parameter `{name}`; it takes {}",
+                        definition.name,
+                        signature(definition)
+                    );
+                    let mut fault = Fault::new(*name_span, ExprReason::UnknownParameter, message);
+                    // The nearest one that is still free is meant more likely than one given already.
+                    let free =
+                        parameters.iter().zip(&given).filter(|(_, g)| g.is_none()).map(|(p, _)| p.name);
+                    if let Some(near) = nearest(name, free) {
+                        fault = fault.suggest(near);
+                    }
+                    self.report(fault);
+                }
+                Some(at) if given[at].is_some() => {
+                    sound = false;
+                    let message = format!("`{name}` is given twice");
+                    self.fault(name_span.to(expr.span), ExprReason::DuplicateArgument, message);
+                }
+                Some(at) => {
+                    let is_group = parameters[at].kind == ParameterKind::Group;
+                    let value = (!is_group).then(|| self.lower(expr, arguments));
+                    given[at] = Some(Given { expr, value });
+                }
+            }
+        }
+        for (parameter, given) in parameters.iter().zip(&given) {
+            if given.is_none() && parameter.default.is_none() && !parameter.optional && sound {
+                sound = false;
+                let message =
+                    format!("`{}` needs `{}`: {}", definition.name, parameter.name, signature(definition));
+                let mut fault = Fault::new(span, ExprReason::MissingArgument, message);
+                if let Some(example) = definition.examples.first() {
+                    fault = fault.suggest(*example);
+                }
+                self.report(fault);
+            }
+        }
+        sound.then_some(given)
+    }
+
+    /// A call whose arguments are lowered already, as an infix form has them.
+    pub(super) fn bound(
+        &mut self,
+        definition: &'static Definition,
+        span: Span,
+        values: Vec<(&'static str, Typed, Span)>,
+    ) -> Typed {
+        let mut sound = true;
+        let mut checked = Vec::new();
+        for (parameter, (name, value, at)) in definition.parameters.iter().zip(values) {
+            let value = self.check(parameter, value, at);
+            sound &= value.is_some();
+            checked.extend(value.map(|v| (name, v)));
+        }
+        if sound && self.one_is_series(definition, &checked, span) {
+            self.build(definition, span, span, checked)
+        } else {
+            unknown_value(definition, &checked)
+        }
+    }
+
+    fn evaluate(
+        &mut self,
+        definition: &'static Definition,
+        span: Span,
+        name_span: Span,
+        given: Vec<Option<Given<'_>>>,
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let mut sound = true;
+        let mut checked: Vec<(&'static str, Typed)> = Vec::new();
+        for (parameter, given) in definition.parameters.iter().zip(given) {
+            let value = match given {
+                Some(Given { expr, .. }) if parameter.kind == ParameterKind::Group => {
+                    sound &= self.group(expr);
+                    continue;
+                }
+                Some(Given { expr, value }) => {
+                    let value = value.unwrap_or_else(|| self.lower(expr, arguments));
+                    self.check(parameter, value, expr.span)
+                }
+                None => match parameter.default {
+                    Some(text) => Some(self.body(text, &[], span)),
+                    None => continue,
+                },
+            };
+            sound &= value.is_some();
+            checked.extend(value.map(|v| (parameter.name, v)));
+        }
+        sound &= self.one_is_series(definition, &checked, span);
+        if let Body::Absent(_) = definition.body {
+            self.absent(definition, name_span);
+            return unknown_value(definition, &checked);
+        }
+        if let Body::Members(_) = definition.body {
+            if !definition.is_present() {
+                self.absent(definition, name_span);
+                sound = false;
+            }
+            let bound = Bound { definition, arguments: checked, sound };
+            return Typed::new(What::Multi(Arc::new(bound)), None, Shape::Series);
+        }
+        if sound {
+            self.build(definition, span, name_span, checked)
+        } else {
+            unknown_value(definition, &checked)
+        }
+    }
+
+    fn absent(&mut self, definition: &Definition, span: Span) {
+        let message = format!("`{}` is not in this build", definition.name);
+        self.fault(span, ExprReason::Unimplemented, message);
+    }
+
+    /// Of several operands at least one must have a value per bar.
+    fn one_is_series(
+        &mut self,
+        definition: &Definition,
+        checked: &[(&'static str, Typed)],
+        span: Span,
+    ) -> bool {
+        let operands = || {
+            let kind = |name: &str| definition.parameters.iter().find(|p| p.name == name).map(|p| p.kind);
+            checked.iter().filter(move |(name, _)| kind(name) == Some(ParameterKind::Operand))
+        };
+        if operands().next().is_none() || operands().any(|(_, v)| v.shape == Shape::Series || v.is_error()) {
+            return true;
+        }
+        let message = format!("one side of `{}` must have a value per bar", definition.name);
+        self.fault(span, ExprReason::SeriesRequired, message);
+        false
+    }
+
+    /// Whether an argument is what its parameter takes; none where an error was reported.
+    fn check(&mut self, parameter: &Parameter, value: Typed, span: Span) -> Option<Typed> {
+        use ParameterKind as P;
+        if value.is_error() {
+            return None;
+        }
+        match parameter.kind {
+            P::Series | P::Operand | P::Number | P::Integer | P::Constant if !value.is_number() => {
+                self.as_number(value, span);
+                return None;
+            }
+            P::Condition | P::Bool if !value.is_bool() => {
+                self.as_bool(value, span);
+                return None;
+            }
+            P::Either if !value.is_number() && !value.is_bool() => {
+                self.mismatch(&value, span, "a number, or true or false", "");
+                return None;
+            }
+            P::Text => return self.as_text(&value, span).map(|_| value),
+            P::Literal if !matches!(value.what, What::Literal(_)) => {
+                self.mismatch(&value, span, "a literal text in quotes", "");
+                return None;
+            }
+            P::Any if matches!(value.what, What::Multi(_) | What::Literal(_)) => {
+                self.mismatch(&value, span, "a series, number or attribute", "");
+                return None;
+            }
+            P::Series | P::Condition => return self.require_series(&value, span).then_some(value),
+            P::Operand if value.shape != Shape::Constant => {
+                return self.require_series(&value, span).then_some(value);
+            }
+            P::Integer | P::Constant => return self.constant(parameter, value, span),
+            _ => {}
+        }
+        Some(value)
+    }
+
+    /// A parameter that is a number known now, within its range.
+    fn constant(&mut self, parameter: &Parameter, value: Typed, span: Span) -> Option<Typed> {
+        let name = parameter.name;
+        if value.shape != Shape::Constant {
+            let message = format!("`{name}` must be a constant");
+            self.fault(span, ExprReason::NotConstant, message);
+            return None;
+        }
+        // Without a node there was an error, or there is no room; both are reported elsewhere.
+        let number = self.graph.constant(value.node?).unwrap_or(f64::NAN);
+        let whole = parameter.kind != ParameterKind::Integer || number.fract() == 0.0;
+        let low = parameter.min.is_none_or(|min| number >= min);
+        let high = parameter.max.is_none_or(|max| number <= max);
+        if number.is_nan() || !whole || !low || !high {
+            let kind = if parameter.kind == ParameterKind::Integer { "a whole number" } else { "a number" };
+            let range = match (parameter.min, parameter.max) {
+                (Some(min), Some(max)) => format!(" from {min} to {max}"),
+                _ => String::new(),
+            };
+            self.fault(span, ExprReason::OutOfRange, format!("`{name}` must be {kind}{range}"));
+            return None;
+        }
+        Some(value)
+    }
+
+    /// Checks the value of `by=`.
+    fn group(&mut self, expr: &Expr) -> bool {
+        let items = match &expr.kind {
+            ExprKind::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(expr),
+        };
+        let mut sound = true;
+        for item in items {
+            let known = match &item.kind {
+                ExprKind::Name(name) => TextAttribute::ALL.iter().any(|a| a.is_group() && a.name() == name),
+                _ => false,
+            };
+            if !known {
+                sound = false;
+                let message = "expected a group attribute: sector, industry, exchange, type or country";
+                self.fault(item.span, ExprReason::GroupRequired, message);
+            }
+        }
+        sound
+    }
+
+    /// `min`, `max` and `coalesce`: any number of arguments, two at least.
+    fn folded(
+        &mut self,
+        definition: &'static Definition,
+        op: Binary,
+        span: Span,
+        args: &[Arg],
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let mut values = Vec::new();
+        let mut sound = true;
+        for arg in args {
+            if let Some((name, name_span)) = &arg.name {
+                let message = format!("`{}` takes no named arguments; `{name}` is none", definition.name);
+                self.fault(*name_span, ExprReason::UnknownParameter, message);
+                sound = false;
+            }
+            let value = self.lower(&arg.value, arguments);
+            let value = if op == Binary::Coalesce && value.is_bool() && is_all_bool(&values) {
+                Some(value)
+            } else if op == Binary::Coalesce && is_all_bool(&values) && !values.is_empty() {
+                let value = self.as_bool(value, arg.value.span);
+                (!value.is_error()).then_some(value)
+            } else {
+                let value = self.as_number(value, arg.value.span);
+                (!value.is_error()).then_some(value)
+            };
+            sound &= value.is_some();
+            values.extend(value);
+        }
+        if args.len() < 2 {
+            let message = format!("`{}` needs two arguments or more", definition.name);
+            let mut fault = Fault::new(span, ExprReason::MissingArgument, message);
+            if let Some(example) = definition.examples.first() {
+                fault = fault.suggest(*example);
+            }
+            self.report(fault);
+        }
+        let mut values = values.into_iter();
+        let Some(first) = values.next().filter(|_| sound) else {
+            return unknown_value(definition, &[]);
+        };
+        values.fold(first, |left, right| {
+            let what = if left.is_bool() { What::Bool } else { What::Number };
+            let unit = if left.unit.is_empty() { right.unit } else { left.unit };
+            self.apply(Op::Binary(op), &[&left, &right], what).unit(unit)
+        })
+    }
+
+    /// What a sound call is made of.
+    fn build(
+        &mut self,
+        definition: &'static Definition,
+        span: Span,
+        name_span: Span,
+        arguments: Vec<(&'static str, Typed)>,
+    ) -> Typed {
+        let first = arguments.first().map(|(_, v)| v.clone());
+        let second = arguments.get(1).map(|(_, v)| v.clone());
+        let length = second.as_ref().and_then(|v| self.graph.constant(v.node?)).unwrap_or(0.0);
+        // In range and whole: checked with the argument.
+        let length = length as i64;
+        let window = u32::try_from(length).unwrap_or(0);
+        let unit = match definition.unit {
+            "of x" => first.as_ref().map_or("", |v| v.unit),
+            "of a" => second.as_ref().map_or("", |v| v.unit),
+            other => unit(other),
+        };
+        let result = match (definition.body, first) {
+            (Body::Unary(op), Some(x)) => self.apply(Op::Unary(op), &[&x], What::Number),
+            (Body::Round, Some(x)) => {
+                self.apply(Op::Round(i32::try_from(length).unwrap_or(0)), &[&x], What::Number)
+            }
+            (Body::Window(op), Some(x)) => self.apply(Op::Window(op, window), &[&x], What::Number),
+            (Body::Recursive(op), Some(x)) => self.apply(Op::Recursive(op, window), &[&x], What::Number),
+            (Body::Lag, Some(x)) => self.lag(&x, span, window),
+            (Body::IsNull, Some(x)) => match x.what {
+                What::Text(source) => self.text_operation(Op::TextIsNull(source)),
+                _ => self.apply(Op::Unary(Unary::IsNull), &[&x], What::Bool),
+            },
+            (Body::If, Some(condition)) => self.choice(span, &condition, &arguments),
+            (Body::Contains | Body::StartsWith, Some(text)) => {
+                let (What::Text(source), Some(What::Literal(part))) = (text.what, second.map(|v| v.what))
+                else {
+                    return unknown_value(definition, &arguments);
+                };
+                let starts = definition.body == Body::StartsWith;
+                let op =
+                    if starts { Op::TextStartsWith(source, part) } else { Op::TextContains(source, part) };
+                self.text_operation(op)
+            }
+            (Body::Expansion(_), _) => return self.expand(definition, &arguments, span).unit(unit),
+            _ => {
+                self.absent(definition, name_span);
+                unknown_value(definition, &arguments)
+            }
+        };
+        result.unit(unit)
+    }
+
+    fn choice(&mut self, span: Span, condition: &Typed, arguments: &[(&'static str, Typed)]) -> Typed {
+        let [_, (_, then), (_, otherwise)] = arguments else { return Typed::error() };
+        if then.is_bool() != otherwise.is_bool() {
+            let message = "both results of `if` must be numbers, or both true or false";
+            self.fault(span, ExprReason::TypeMismatch, message);
+            return Typed::error();
+        }
+        let what = if then.is_bool() { What::Bool } else { What::Number };
+        self.apply(Op::If, &[condition, then, otherwise], what)
+    }
+
+    /// Lowers a definition that is written in the language itself.
+    pub(super) fn expand(
+        &mut self,
+        definition: &'static Definition,
+        arguments: &[(&'static str, Typed)],
+        span: Span,
+    ) -> Typed {
+        let Body::Expansion(text) = definition.body else { return unknown_value(definition, arguments) };
+        let result = self.body(text, arguments, span);
+        self.label(&result, definition.name, arguments, None);
+        result.unit(unit(definition.unit))
+    }
+
+    /// Lowers a text of the registry with its parameters bound.
+    pub(super) fn body(
+        &mut self,
+        text: &'static str,
+        arguments: &[(&'static str, Typed)],
+        span: Span,
+    ) -> Typed {
+        let Some(expr) = BODIES.get(text) else {
+            debug_assert!(false, "the registry's text does not parse: {text}");
+            return Typed::error();
+        };
+        let outer = self.caller;
+        self.caller = outer.or(Some(span));
+        let result = self.lower(expr, Some(arguments));
+        self.caller = outer;
+        result
+    }
+
+    /// Lets the result of a definition be known by the call, as it is written with every argument.
+    pub(super) fn label(
+        &mut self,
+        result: &Typed,
+        name: &str,
+        arguments: &[(&'static str, Typed)],
+        member: Option<&str>,
+    ) {
+        let Some(node) = result.node else { return };
+        let is_call = indicator::find(name).is_some_and(Definition::is_call);
+        let phrase = if is_call {
+            let texts: Option<Vec<Arc<str>>> = arguments.iter().map(|(_, v)| self.argument_text(v)).collect();
+            let Some(texts) = texts else { return };
+            let texts: Vec<&str> = texts.iter().map(|t| &**t).collect();
+            call(name, &texts)
+        } else {
+            Phrase::new(name.to_owned(), Binding::Atom)
+        };
+        let phrase = match member {
+            Some(member) => Phrase::new(format!("{}.{member}", phrase.text), Binding::Atom),
+            None => phrase,
+        };
+        self.graph.label(node, phrase);
+    }
+
+    fn argument_text(&self, value: &Typed) -> Option<Arc<str>> {
+        match &value.what {
+            What::Text(from) => Some(Arc::from(source(*from))),
+            What::Literal(text) => Some(Arc::from(literal(text))),
+            _ => value.node.map(|node: NodeId| self.graph.text(node).clone()),
+        }
+    }
+}
+
+fn is_all_bool(values: &[Typed]) -> bool {
+    values.iter().all(Typed::is_bool)
+}
+
+/// `sma(x=close, n)`
+fn signature(definition: &Definition) -> String {
+    let parameters: Vec<String> = definition
+        .parameters
+        .iter()
+        .map(|p| match p.default {
+            Some(default) => format!("{}={default}", p.name),
+            None => p.name.to_owned(),
+        })
+        .collect();
+    format!("{}({})", definition.name, parameters.join(", "))
+}
+
+/// The type of a call that cannot be computed, so that what is around it can be checked.
+fn unknown_value(definition: &Definition, arguments: &[(&'static str, Typed)]) -> Typed {
+    let what = match definition.result() {
+        ValueKind::Bool => What::Bool,
+        ValueKind::Text => return Typed::error(),
+        ValueKind::Number | ValueKind::Integer
+            if matches!(definition.body, Body::Members(_) | Body::Fold(_) | Body::If) =>
+        {
+            return Typed::error();
+        }
+        ValueKind::Number | ValueKind::Integer => What::Number,
+    };
+    let shape = match definition.kind {
+        FunctionKind::CrossSection => Shape::Cross,
+        FunctionKind::Attribute => Shape::Scalar,
+        FunctionKind::Series | FunctionKind::Field => Shape::Series,
+        FunctionKind::Elementwise => {
+            arguments.iter().map(|(_, v)| v.shape).fold(Shape::Constant, super::graph::mix)
+        }
+    };
+    Typed::new(what, None, shape)
+}

@@ -1,0 +1,563 @@
+//! From trees to nodes: types, names and element-wise forms. Calls are bound in [`super::call`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::ast::{Comparison, Expr, ExprKind, Joint};
+use super::error::{ExprReason, Fault, Span};
+use super::graph::{Full, Graph, mix};
+use super::suggest::nearest;
+use super::typed::{Typed, What};
+use crate::indicator::{self, Body, Definition};
+use crate::plan::{Binary, NodeId, Op, Shape, TextSource, Unary};
+use crate::time::Timeframe;
+
+/// Arguments of the definition whose body is being lowered.
+pub(crate) type Arguments<'a> = &'a [(&'static str, Typed)];
+
+/// Turns trees into nodes of one graph and collects what is wrong with them.
+pub(crate) struct Lowering {
+    pub(crate) graph: Graph,
+    /// Names of the scan that may be used here.
+    pub(crate) names: HashMap<String, Typed>,
+    /// Names of columns; one that is not in `names` comes later.
+    pub(crate) columns: HashSet<String>,
+    pub(crate) timeframe: Timeframe,
+    pub(crate) faults: Vec<Fault>,
+    /// The call whose definition is being lowered: errors inside point at it.
+    pub(crate) caller: Option<Span>,
+    /// No more nodes fit.
+    pub(crate) full: bool,
+}
+
+impl Lowering {
+    pub(crate) fn new(graph: Graph, timeframe: Timeframe) -> Self {
+        Self {
+            graph,
+            names: HashMap::new(),
+            columns: HashSet::new(),
+            timeframe,
+            faults: Vec::new(),
+            caller: None,
+            full: false,
+        }
+    }
+
+    pub(crate) fn report(&mut self, mut fault: Fault) {
+        if let Some(span) = self.caller {
+            fault.span = span;
+        }
+        self.faults.push(fault);
+    }
+
+    pub(crate) fn fault(&mut self, span: Span, reason: ExprReason, message: impl Into<String>) {
+        self.report(Fault::new(span, reason, message));
+    }
+
+    pub(crate) fn keep(&mut self, added: Result<NodeId, Full>) -> Option<NodeId> {
+        self.full |= added.is_err();
+        added.ok()
+    }
+
+    pub(crate) fn number(&mut self, value: f64) -> Typed {
+        let node = self.graph.number(value);
+        Typed::new(What::Number, self.keep(node), Shape::Constant)
+    }
+
+    fn bool(&mut self, value: bool) -> Typed {
+        let node = self.graph.bool(f64::from(u8::from(value)));
+        Typed::new(What::Bool, self.keep(node), Shape::Constant)
+    }
+
+    /// An element-wise operation; its shape is that of its inputs.
+    pub(crate) fn apply(&mut self, op: Op, inputs: &[&Typed], what: What) -> Typed {
+        let shape = inputs.iter().map(|t| t.shape).fold(Shape::Constant, mix);
+        let ids: Option<Vec<NodeId>> = inputs.iter().map(|t| t.node).collect();
+        let node = ids.and_then(|ids| {
+            let added = self.graph.add(op, &ids);
+            self.keep(added)
+        });
+        Typed::new(what, node, shape)
+    }
+
+    /// An operation on universe text.
+    pub(crate) fn text_operation(&mut self, op: Op) -> Typed {
+        let added = self.graph.add(op, &[]);
+        Typed::new(What::Bool, self.keep(added), Shape::Scalar)
+    }
+
+    pub(crate) fn lower(&mut self, expr: &Expr, arguments: Option<Arguments<'_>>) -> Typed {
+        match &expr.kind {
+            ExprKind::Number(value) => self.number(*value),
+            ExprKind::Bool(value) => self.bool(*value),
+            ExprKind::Text(text) => {
+                Typed::new(What::Literal(Arc::from(text.as_str())), None, Shape::Constant)
+            }
+            ExprKind::Name(name) => self.name(name, expr.span, arguments),
+            ExprKind::Call { name, name_span, args } => self.call(expr, name, *name_span, args, arguments),
+            ExprKind::List(_) => {
+                self.fault(expr.span, ExprReason::TypeMismatch, "a list stands after `in` and in `by=` only");
+                Typed::error()
+            }
+            ExprKind::Negate(x) => {
+                let x = self.numeric(x, arguments);
+                let unit = x.unit;
+                self.apply(Op::Unary(Unary::Negate), &[&x], What::Number).unit(unit)
+            }
+            ExprKind::Not(x) => {
+                let x = self.logical(x, arguments);
+                self.apply(Op::Unary(Unary::Not), &[&x], What::Bool)
+            }
+            ExprKind::Chain(first, rest) => self.chain(first, rest, arguments),
+            ExprKind::Power(a, b) => {
+                let (a, b) = (self.numeric(a, arguments), self.numeric(b, arguments));
+                self.apply(Op::Binary(Binary::Power), &[&a, &b], What::Number)
+            }
+            ExprKind::Compare(comparison, a, b) => self.compare(expr.span, *comparison, a, b, arguments),
+            ExprKind::In { value, list, negated } => {
+                let found = self.member_of(expr.span, value, list, arguments);
+                if *negated { self.apply(Op::Unary(Unary::Not), &[&found], What::Bool) } else { found }
+            }
+            ExprKind::Between(x, low, high) => self.between(expr.span, x, low, high, arguments),
+            ExprKind::Crosses(name, a, b) => self.crosses(expr.span, name, a, b, arguments),
+            ExprKind::Lag(x, k) => {
+                let value = self.lower(x, arguments);
+                self.lag(&value, x.span, *k)
+            }
+            ExprKind::Member { value, name, name_span } => self.member(value, name, *name_span, arguments),
+            ExprKind::At { value, timeframe, timeframe_span } => {
+                self.at(value, timeframe, *timeframe_span, arguments)
+            }
+        }
+    }
+
+    /// A value that must be a number; anything else is reported.
+    fn numeric(&mut self, expr: &Expr, arguments: Option<Arguments<'_>>) -> Typed {
+        let value = self.lower(expr, arguments);
+        self.as_number(value, expr.span)
+    }
+
+    pub(crate) fn as_number(&mut self, value: Typed, span: Span) -> Typed {
+        if value.is_number() || value.is_error() {
+            return value;
+        }
+        let hint = if value.is_bool() { "; use if(c, 1, 0)" } else { "" };
+        self.mismatch(&value, span, "a number", hint);
+        Typed::new(What::Number, None, value.shape)
+    }
+
+    fn logical(&mut self, expr: &Expr, arguments: Option<Arguments<'_>>) -> Typed {
+        let value = self.lower(expr, arguments);
+        self.as_bool(value, expr.span)
+    }
+
+    pub(crate) fn as_bool(&mut self, value: Typed, span: Span) -> Typed {
+        if value.is_bool() || value.is_error() {
+            return value;
+        }
+        let hint = if value.is_number() { "; compare it, e.g. x > 0" } else { "" };
+        self.mismatch(&value, span, "true or false", hint);
+        Typed::new(What::Bool, None, value.shape)
+    }
+
+    /// Reports a value of the wrong type; a function with several outputs wants a member first.
+    pub(crate) fn mismatch(&mut self, value: &Typed, span: Span, wanted: &str, hint: &str) {
+        if let What::Multi(bound) = &value.what {
+            let members = bound.definition.members();
+            let names: Vec<String> = members.iter().map(|m| format!(".{}", m.name)).collect();
+            let message =
+                format!("`{}` has several outputs; choose {}", bound.definition.name, names.join(" "));
+            self.fault(span, ExprReason::MemberRequired, message);
+        } else if !value.is_error() {
+            let message = format!("expected {wanted}, not {}{hint}", value.words());
+            self.fault(span, ExprReason::TypeMismatch, message);
+        }
+    }
+
+    fn name(&mut self, name: &str, span: Span, arguments: Option<Arguments<'_>>) -> Typed {
+        if let Some(arguments) = arguments {
+            if let Some((_, value)) = arguments.iter().find(|(n, _)| *n == name) {
+                return value.clone();
+            }
+        } else if let Some(value) = self.names.get(name) {
+            return value.clone();
+        }
+        match indicator::find(name) {
+            Some(definition) if !definition.is_call() => self.leaf(definition, span),
+            Some(definition) => {
+                let example =
+                    definition.examples.first().map_or_else(|| format!("{name}()"), |e| (*e).to_owned());
+                let message = format!("`{name}` is a function and takes parentheses");
+                self.report(Fault::new(span, ExprReason::UnknownName, message).suggest(example));
+                Typed::error()
+            }
+            None => {
+                self.unknown_name(name, span);
+                Typed::error()
+            }
+        }
+    }
+
+    fn unknown_name(&mut self, name: &str, span: Span) {
+        if self.columns.contains(name) {
+            let message =
+                format!("column `{name}` is not defined here; later columns, filter and rank_by see it");
+            return self.fault(span, ExprReason::UnknownName, message);
+        }
+        if name == "null" {
+            let message = "there is no word for null; use is_null(x) or coalesce(x, y)";
+            return self.fault(span, ExprReason::UnknownName, message);
+        }
+        let mut fault = Fault::new(span, ExprReason::UnknownName, format!("unknown name `{name}`"));
+        let mut own: Vec<&str> = self.names.keys().map(String::as_str).collect();
+        own.sort_unstable();
+        let plain = indicator::all().filter(|d| !d.is_call()).map(|d| d.name);
+        if let Some(near) = nearest(name, own.into_iter().chain(plain)) {
+            fault = fault.suggest(near);
+        }
+        self.report(fault);
+    }
+
+    /// A field or attribute.
+    fn leaf(&mut self, definition: &'static Definition, span: Span) -> Typed {
+        let (what, op, shape) = match definition.body {
+            Body::Field(field) => (What::Number, Op::Field(field), Shape::Series),
+            Body::Number(attribute) => {
+                let active = attribute == crate::plan::NumberAttribute::Active;
+                let what = if active { What::Bool } else { What::Number };
+                (what, Op::Attribute(attribute), Shape::Scalar)
+            }
+            Body::Text(source) => (What::Text(source), Op::Text(source), Shape::Scalar),
+            _ => return self.expand(definition, &[], span),
+        };
+        let added = self.graph.add(op, &[]);
+        Typed::new(what, self.keep(added), shape).unit(unit(definition.unit))
+    }
+
+    fn chain(&mut self, first: &Expr, rest: &[(Joint, Expr)], arguments: Option<Arguments<'_>>) -> Typed {
+        let logical = matches!(rest.first(), Some((Joint::Or | Joint::And, _)));
+        let operand = |this: &mut Self, e: &Expr| {
+            if logical { this.logical(e, arguments) } else { this.numeric(e, arguments) }
+        };
+        let mut left = operand(self, first);
+        for (joint, next) in rest {
+            let right = operand(self, next);
+            let (op, unit) = match joint {
+                Joint::Or => (Binary::Or, ""),
+                Joint::And => (Binary::And, ""),
+                Joint::Add => (Binary::Add, sum_unit(&left, &right)),
+                Joint::Subtract => (Binary::Subtract, sum_unit(&left, &right)),
+                Joint::Multiply if left.shape == Shape::Constant => (Binary::Multiply, right.unit),
+                Joint::Multiply if right.shape == Shape::Constant => (Binary::Multiply, left.unit),
+                Joint::Multiply => (Binary::Multiply, ""),
+                Joint::Divide if right.shape == Shape::Constant => (Binary::Divide, left.unit),
+                Joint::Divide => (Binary::Divide, ""),
+            };
+            let what = if logical { What::Bool } else { What::Number };
+            left = self.apply(Op::Binary(op), &[&left, &right], what).unit(unit);
+        }
+        left
+    }
+
+    /// Whether an operand is the word null, which nothing can be compared with.
+    fn null_compared(&mut self, span: Span, operands: &[&Expr]) -> bool {
+        let null = operands.iter().any(|e| matches!(&e.kind, ExprKind::Name(name) if name == "null"));
+        if null {
+            let other = operands.iter().find(|e| !matches!(&e.kind, ExprKind::Name(name) if name == "null"));
+            let suggestion = match other.map(|e| &e.kind) {
+                Some(ExprKind::Name(name)) => format!("is_null({name})"),
+                _ => "is_null(x)".to_owned(),
+            };
+            let message = "a comparison with null is always null";
+            self.report(Fault::new(span, ExprReason::NullComparison, message).suggest(suggestion));
+        }
+        null
+    }
+
+    fn compare(
+        &mut self,
+        span: Span,
+        comparison: Comparison,
+        a: &Expr,
+        b: &Expr,
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let failed = Typed::new(What::Bool, None, Shape::Constant);
+        if self.null_compared(span, &[a, b]) {
+            return failed;
+        }
+        let (left, right) = (self.lower(a, arguments), self.lower(b, arguments));
+        if left.is_error() || right.is_error() {
+            return failed;
+        }
+        let equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
+        match (&left.what, &right.what) {
+            (What::Number, What::Number) => {}
+            (What::Bool, What::Bool) if equality => {}
+            (What::Text(source), What::Literal(text)) | (What::Literal(text), What::Text(source))
+                if equality =>
+            {
+                let found = self.text_operation(Op::TextIn(*source, Arc::from([text.clone()])));
+                return if comparison == Comparison::NotEqual {
+                    self.apply(Op::Unary(Unary::Not), &[&found], What::Bool)
+                } else {
+                    found
+                };
+            }
+            (What::Literal(x), What::Literal(y)) if equality => {
+                return self.bool((x == y) == (comparison == Comparison::Equal));
+            }
+            (What::Multi(_), _) => {
+                self.mismatch(&left, a.span, "", "");
+                return failed;
+            }
+            (_, What::Multi(_)) => {
+                self.mismatch(&right, b.span, "", "");
+                return failed;
+            }
+            (What::Text(_), What::Text(_)) => {
+                let message =
+                    "a text attribute is compared with a literal text only, e.g. sector == 'Energy'";
+                self.fault(span, ExprReason::TypeMismatch, message);
+                return failed;
+            }
+            (What::Text(_) | What::Literal(_), What::Text(_) | What::Literal(_))
+            | (What::Bool, What::Bool) => {
+                let message = format!("{} can be compared with == and != only", left.words());
+                self.fault(span, ExprReason::TypeMismatch, message);
+                return failed;
+            }
+            _ => {
+                let message = format!("{} cannot be compared with {}", left.words(), right.words());
+                self.fault(span, ExprReason::TypeMismatch, message);
+                return failed;
+            }
+        }
+        let op = match comparison {
+            Comparison::Less => Binary::Less,
+            Comparison::LessEqual => Binary::LessEqual,
+            Comparison::Greater => Binary::Greater,
+            Comparison::GreaterEqual => Binary::GreaterEqual,
+            Comparison::Equal => Binary::Equal,
+            Comparison::NotEqual => Binary::NotEqual,
+        };
+        self.apply(Op::Binary(op), &[&left, &right], What::Bool)
+    }
+
+    /// `x in [...]`
+    fn member_of(
+        &mut self,
+        span: Span,
+        value: &Expr,
+        list: &[Expr],
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let failed = Typed::new(What::Bool, None, Shape::Constant);
+        let operands: Vec<&Expr> = std::iter::once(value).chain(list).collect();
+        if self.null_compared(span, &operands) {
+            return failed;
+        }
+        let left = self.lower(value, arguments);
+        let items: Vec<Typed> = list.iter().map(|e| self.lower(e, arguments)).collect();
+        if list.is_empty() {
+            self.fault(span, ExprReason::MissingArgument, "the list after `in` is empty");
+            return failed;
+        }
+        match &left.what {
+            What::Text(source) => {
+                let mut texts = Vec::new();
+                for (item, expr) in items.iter().zip(list) {
+                    match &item.what {
+                        What::Literal(text) => texts.push(text.clone()),
+                        What::Text(_) => {
+                            self.fault(expr.span, ExprReason::NotConstant, "expected a literal text");
+                        }
+                        _ => self.mismatch(item, expr.span, "a literal text", ""),
+                    }
+                }
+                if texts.len() < items.len() {
+                    return failed;
+                }
+                texts.sort_unstable();
+                texts.dedup();
+                self.text_operation(Op::TextIn(*source, texts.into()))
+            }
+            What::Number => {
+                let mut found: Option<Typed> = None;
+                for (item, expr) in items.into_iter().zip(list) {
+                    let item = self.as_number(item, expr.span);
+                    let equal = self.apply(Op::Binary(Binary::Equal), &[&left, &item], What::Bool);
+                    found = Some(match found {
+                        Some(so_far) => self.apply(Op::Binary(Binary::Or), &[&so_far, &equal], What::Bool),
+                        None => equal,
+                    });
+                }
+                found.unwrap_or(failed)
+            }
+            _ => {
+                self.mismatch(&left, value.span, "a number or a text attribute before `in`", "");
+                failed
+            }
+        }
+    }
+
+    fn between(
+        &mut self,
+        span: Span,
+        x: &Expr,
+        low: &Expr,
+        high: &Expr,
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        if self.null_compared(span, &[x, low, high]) {
+            return Typed::new(What::Bool, None, Shape::Constant);
+        }
+        let [x, low, high] = [x, low, high].map(|e| self.numeric(e, arguments));
+        let above = self.apply(Op::Binary(Binary::GreaterEqual), &[&x, &low], What::Bool);
+        let below = self.apply(Op::Binary(Binary::LessEqual), &[&x, &high], What::Bool);
+        self.apply(Op::Binary(Binary::And), &[&above, &below], What::Bool)
+    }
+
+    fn crosses(
+        &mut self,
+        span: Span,
+        name: &str,
+        a: &Expr,
+        b: &Expr,
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let failed = Typed::new(What::Bool, None, Shape::Series);
+        if self.null_compared(span, &[a, b]) {
+            return failed;
+        }
+        let (left, right) = (self.lower(a, arguments), self.lower(b, arguments));
+        let Some(definition) = indicator::find(name) else { return failed };
+        self.bound(definition, span, vec![("a", left, a.span), ("b", right, b.span)])
+    }
+
+    /// `x[k]`; a constant has the same value at every bar, which only definitions may rely on.
+    pub(crate) fn lag(&mut self, value: &Typed, span: Span, k: u32) -> Typed {
+        let what = match &value.what {
+            What::Number => What::Number,
+            What::Bool => What::Bool,
+            What::Error => return Typed::error(),
+            _ => {
+                self.mismatch(value, span, "a series", "");
+                return Typed::error();
+            }
+        };
+        let constant = self.caller.is_some() && value.shape == Shape::Constant;
+        if !constant && !self.require_series(value, span) {
+            return Typed::new(what, None, Shape::Series).unit(value.unit);
+        }
+        self.apply(Op::Lag(k), &[value], what).unit(value.unit)
+    }
+
+    /// Reports what has no value per bar.
+    pub(crate) fn require_series(&mut self, value: &Typed, span: Span) -> bool {
+        match value.shape {
+            Shape::Series => true,
+            Shape::Cross => {
+                let message = "a value that depends on other symbols cannot enter a function over bars";
+                self.fault(span, ExprReason::CrossSectionInSeries, message);
+                false
+            }
+            Shape::Constant | Shape::Scalar => {
+                let message = "expected one value per bar, such as close or sma(20); this has one per symbol";
+                self.fault(span, ExprReason::SeriesRequired, message);
+                false
+            }
+        }
+    }
+
+    fn member(
+        &mut self,
+        value: &Expr,
+        name: &str,
+        name_span: Span,
+        arguments: Option<Arguments<'_>>,
+    ) -> Typed {
+        let whole = self.lower(value, arguments);
+        let What::Multi(bound) = &whole.what else {
+            if !whole.is_error() {
+                let message = format!("this is {} and has no members", whole.words());
+                self.fault(name_span, ExprReason::UnknownMember, message);
+            }
+            return Typed::error();
+        };
+        let definition = bound.definition;
+        let members = definition.members();
+        let Some(member) = members.iter().find(|m| m.name == name) else {
+            let message = format!("`{}` has no member `{name}`", definition.name);
+            let mut fault = Fault::new(name_span, ExprReason::UnknownMember, message);
+            if let Some(near) = nearest(name, members.iter().map(|m| m.name)) {
+                fault = fault.suggest(near);
+            }
+            self.report(fault);
+            return Typed::error();
+        };
+        let unit = match member.unit {
+            "of x" => bound.arguments.first().map_or("", |(_, t)| t.unit),
+            unit => unit,
+        };
+        if member.text.is_empty() || !bound.sound {
+            return Typed::new(What::Number, None, Shape::Series).unit(unit);
+        }
+        let bound = bound.clone();
+        let result = self.body(member.text, &bound.arguments, value.span);
+        self.label(&result, definition.name, &bound.arguments, Some(name));
+        result.unit(unit)
+    }
+
+    /// `x@timeframe`: on the scan's own timeframe the last value, which is what a series is anyway.
+    fn at(&mut self, value: &Expr, timeframe: &str, span: Span, arguments: Option<Arguments<'_>>) -> Typed {
+        let value = {
+            let lowered = self.lower(value, arguments);
+            if lowered.is_bool() { lowered } else { self.as_number(lowered, value.span) }
+        };
+        let Ok(asked) = timeframe.parse::<Timeframe>() else {
+            let message = format!("unknown timeframe `{timeframe}`; known are {}", Timeframe::NAMES);
+            let mut fault = Fault::new(span, ExprReason::UnknownTimeframe, message);
+            if let Some(near) = nearest(timeframe, Timeframe::NAMES.split(", ")) {
+                fault = fault.suggest(near);
+            }
+            self.report(fault);
+            return Typed::error();
+        };
+        if asked < self.timeframe {
+            let message = format!("{asked} is finer than the scan's timeframe {}", self.timeframe);
+            self.fault(span, ExprReason::TimeframeTooFine, message);
+            return Typed::error();
+        }
+        let shape = if value.shape == Shape::Series { Shape::Scalar } else { value.shape };
+        if asked == self.timeframe {
+            return Typed { shape, ..value };
+        }
+        let message = format!("this build has no bars of {asked}; only {} works", self.timeframe);
+        self.fault(span, ExprReason::Unimplemented, message);
+        Typed { shape, node: None, ..value }
+    }
+
+    /// The text of an attribute or a literal, for functions of text.
+    pub(crate) fn as_text(&mut self, value: &Typed, span: Span) -> Option<TextSource> {
+        if let What::Text(source) = value.what {
+            return Some(source);
+        }
+        self.mismatch(value, span, "a text attribute, e.g. name", "");
+        None
+    }
+}
+
+fn sum_unit(a: &Typed, b: &Typed) -> &'static str {
+    match (a.shape == Shape::Constant, b.shape == Shape::Constant) {
+        (_, true) => a.unit,
+        (true, _) => b.unit,
+        _ if a.unit == b.unit => a.unit,
+        _ => "",
+    }
+}
+
+/// A definition's unit as a column has it.
+pub(crate) fn unit(unit: &'static str) -> &'static str {
+    if unit == "bool" { "" } else { unit }
+}

@@ -15,7 +15,8 @@ use crate::rng::mix;
 
 const LIMIT_DEFAULT: usize = 5_000;
 const LIMIT_MAX: usize = 50_000;
-/// Base bars that one window can have at most: a year of days is far less, a 1000-hour window more than a page.
+/// Base bars that one window can have at most: a year of days is far less, a 1000-hour window more than a
+/// page.
 const WINDOW_MAX: usize = 1_000_000;
 
 /// One row of an answer.

@@ -14,7 +14,8 @@ use crate::rng::hash;
 
 /// Keys told apart; callers beyond share one ledger.
 const KEYS_MAX: usize = 10_000;
-/// Calls remembered per window and key; beyond it the oldest is forgotten, so that a flood cannot grow memory.
+/// Calls remembered per window and key; beyond it the oldest is forgotten, so that a flood cannot grow
+/// memory.
 const WINDOW_CALLS_MAX: usize = 1 << 20;
 
 /// What was counted so far.

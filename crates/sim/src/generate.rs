@@ -295,7 +295,8 @@ fn listing(rng: &mut Rng, name: &Symbol, own: &Character, dates: &[SessionDate],
     }
 }
 
-/// Distinct tickers of one to five letters and a few share classes; a longer list starts with the shorter one.
+/// Distinct tickers of one to five letters and a few share classes; a longer list starts with the shorter
+/// one.
 fn tickers(count: usize) -> Result<Vec<Symbol>, SimError> {
     let mut names = Vec::with_capacity(count);
     for at in 0..count {

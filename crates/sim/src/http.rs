@@ -281,7 +281,8 @@ fn request_id(market: &str, target: &str) -> String {
 }
 
 fn too_many(request_id: &str) -> Answer {
-    let text = "You've exceeded the maximum requests per minute, please wait or upgrade your subscription to continue.";
+    let text = "You've exceeded the maximum requests per minute, please wait or upgrade your subscription \
+                to continue.";
     Answer::error(429, request_id, text)
 }
 

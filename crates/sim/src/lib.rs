@@ -1,8 +1,9 @@
 //! A market-data provider to test and demonstrate against: the real provider's paths, parameters, paging,
 //! errors and limits over real HTTP, with faults on request and an audit of every call.
 //!
-//! It serves a market generated from a seed or recorded bars from Parquet files. Not here: anything that asks a
-//! provider, and any part of the product itself; nothing but the binary's `sim` and `demo` and tests needs this.
+//! It serves a market generated from a seed or recorded bars from Parquet files. Not here: anything that asks
+//! a provider, and any part of the product itself; nothing but the binary's `sim` and `demo` and tests needs
+//! this.
 
 mod aggregates;
 mod ask;

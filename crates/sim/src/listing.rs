@@ -65,8 +65,8 @@ impl Listing {
     }
 }
 
-/// Reads a universe file, CSV or `.csv.gz`; unknown columns are ignored, a row without a readable symbol is an
-/// error that names its line.
+/// Reads a universe file, CSV or `.csv.gz`; unknown columns are ignored, a row without a readable symbol is
+/// an error that names its line.
 pub(crate) fn read(path: &Path) -> Result<HashMap<Symbol, Listing>, SimError> {
     let file = File::open(path).map_err(|source| SimError::file("read", path, source))?;
     let packed = path.extension().is_some_and(|ending| ending == "gz");

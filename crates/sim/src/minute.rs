@@ -1,6 +1,6 @@
-//! Minute bars of a generated market, derived from the daily bar when they are asked for: nothing is kept, and
-//! the same (seed, symbol, session) gives the same minutes. They agree with their day: the first opens at its
-//! open, the last closes at its close, the extremes are touched, the volumes add up.
+//! Minute bars of a generated market, derived from the daily bar when they are asked for: nothing is kept,
+//! and the same (seed, symbol, session) gives the same minutes. They agree with their day: the first opens at
+//! its open, the last closes at its close, the extremes are touched, the volumes add up.
 
 use panscan_core::symbol::Symbol;
 

@@ -1,4 +1,5 @@
-//! How numbers are spelled in a body: the ways the real provider is known to, each reading back to the same f64.
+//! How numbers are spelled in a body: the ways the real provider is known to, each reading back to the same
+//! f64.
 
 use std::io::Write;
 

@@ -57,7 +57,8 @@ fn list(ask: &Ask, mut results: Vec<Value>, mut next: Option<String>) -> Answer 
     Answer { rows, tweaked, ..Answer::json(200, &Value::Object(body)) }
 }
 
-/// Whether `value` lies within `name`, `name.gt`, `name.gte`, `name.lt` and `name.lte`, as far as they are given.
+/// Whether `value` lies within `name`, `name.gt`, `name.gte`, `name.lt` and `name.lte`, as far as they are
+/// given.
 fn within(held: &[(String, String)], name: &str, value: &str) -> bool {
     let given = |suffix: &str| find(held, &format!("{name}{suffix}")).filter(|text| !text.is_empty());
     given("").is_none_or(|text| value == text)

@@ -195,7 +195,8 @@ impl Simulator {
         listing::write(path, &self.shared.market.listings)
     }
 
-    /// Stops taking calls, lets those under way finish for two seconds, cuts what is left, and writes the audit.
+    /// Stops taking calls, lets those under way finish for two seconds, cuts what is left, and writes the
+    /// audit.
     ///
     /// # Errors
     ///

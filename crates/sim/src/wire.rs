@@ -1,5 +1,5 @@
-//! The listening socket, with a way to cut a connection from inside: what a dropped socket is made of, and what
-//! ends connections that outlive a graceful stop.
+//! The listening socket, with a way to cut a connection from inside: what a dropped socket is made of, and
+//! what ends connections that outlive a graceful stop.
 
 use std::io;
 use std::net::SocketAddr;

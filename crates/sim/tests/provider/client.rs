@@ -45,7 +45,8 @@ pub(crate) async fn send(
     let exchange = async {
         let mut stream = TcpStream::connect(sim.addr()).await.map_err(|fault| fault.to_string())?;
         let head = format!(
-            "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}",
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+             Content-Length: {}\r\n{headers}\r\n{body}",
             sim.addr(),
             body.len()
         );

@@ -1,0 +1,135 @@
+//! The connection pool: one GET at a time, bounded in time and size, with the key in a header and nowhere
+//! else.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use panscan_core::time::Timestamp;
+
+use crate::error::FetchError;
+use crate::httpdate;
+use crate::secret::Secret;
+
+/// Largest body that is read, decompressed; the largest page of bars is a tenth of it.
+const BODY_MAX: usize = 64 << 20;
+/// Bytes of a body that an error message shows.
+const EXCERPT_BYTES: usize = 80;
+/// The simulator's name of its market.
+const MARKET_HEADER: &str = "x-panscan-market";
+
+/// Settings of the pool.
+pub(crate) struct Pool<'a> {
+    pub(crate) base: &'a Url,
+    pub(crate) key: &'a Secret,
+    pub(crate) idle_max: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) read_timeout: Duration,
+    pub(crate) total_timeout: Duration,
+    pub(crate) user_agent: &'a str,
+}
+
+/// An answer of any status.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) market: Option<String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Status, content type and first bytes, for a message about an answer that cannot be read.
+    pub(crate) fn describe(&self) -> String {
+        let kind = if self.content_type.is_empty() { "no content type" } else { &self.content_type };
+        let shown = &self.body[..self.body.len().min(EXCERPT_BYTES)];
+        let text: String = String::from_utf8_lossy(shown).chars().flat_map(char::escape_debug).collect();
+        format!("status {}, {kind}, {} bytes beginning with \"{text}\"", self.status, self.body.len())
+    }
+}
+
+/// Builds the client. Redirects are refused: the key goes to the configured address only.
+pub(crate) fn build(pool: &Pool<'_>) -> Result<Client, FetchError> {
+    // Fails only when the process has chosen one already, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", pool.key.expose()))
+        .map_err(|_| FetchError::setting("key", "holds characters that no HTTP header can carry"))?;
+    bearer.set_sensitive(true);
+    let headers = HeaderMap::from_iter([
+        (AUTHORIZATION, bearer),
+        (ACCEPT, HeaderValue::from_static("application/json")),
+    ]);
+    let mut builder = Client::builder()
+        .user_agent(pool.user_agent)
+        .default_headers(headers)
+        .redirect(Policy::none())
+        .referer(false)
+        .tcp_nodelay(true)
+        .pool_max_idle_per_host(pool.idle_max)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .connect_timeout(pool.connect_timeout)
+        .read_timeout(pool.read_timeout)
+        .timeout(pool.total_timeout);
+    if pool.base.scheme() == "http" {
+        // No call is ever made to another origin, so that a machine without root certificates will do.
+        builder = builder.tls_certs_only([]);
+    }
+    if is_loopback(pool.base) {
+        builder = builder.no_proxy();
+    }
+    builder.build().map_err(|error| FetchError::Client { message: causes(&error) })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Makes one call; `began` is told when the answer begins.
+///
+/// # Errors
+///
+/// What happened on the way, without the address.
+pub(crate) async fn get(
+    client: &Client,
+    url: Url,
+    now: Timestamp,
+    began: impl FnOnce(),
+) -> Result<Answer, String> {
+    let mut response = client.get(url).send().await.map_err(|error| causes(&error.without_url()))?;
+    began();
+    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let sent_at = text(DATE).and_then(httpdate::instant).unwrap_or(now);
+    let retry_after = text(RETRY_AFTER).and_then(|value| httpdate::retry_after(value, sent_at));
+    let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
+    let market =
+        response.headers().get(MARKET_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    let mut body = Vec::with_capacity(announced.min(BODY_MAX));
+    while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error.without_url()))? {
+        if body.len() + chunk.len() > BODY_MAX {
+            return Err(format!("the answer is longer than {} MiB", BODY_MAX >> 20));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(Answer { status: response.status().as_u16(), content_type, retry_after, market, body })
+}
+
+/// An error with everything that caused it.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        next = cause.source();
+    }
+    text
+}

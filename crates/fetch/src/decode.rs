@@ -1,0 +1,140 @@
+//! From the bytes of an answer to bars and reference rows, without I/O.
+//!
+//! [`aggregates`] reads the usual shape with a scanner that goes from the bytes straight to numbers, and
+//! leaves everything else to [`aggregates_serde`]; both give the same bits. What is checked here is the
+//! text only: whether a row is a bar, and the one that was asked for, is decided where it is put into a
+//! block.
+
+mod number;
+mod reference;
+mod scan;
+mod text;
+mod typed;
+
+use panscan_core::bar::Field;
+
+use crate::error::FetchError;
+
+pub use reference::{
+    Page, ServerTime, SplitRow, TickerRow, provider_words, server_time, splits_page, tickers_page,
+};
+
+/// One page of aggregates, as sent.
+#[derive(Debug, Clone, Default)]
+pub struct Aggregates {
+    /// The ticker that the page says it is about.
+    pub ticker: Option<String>,
+    /// Whether its prices are adjusted for splits.
+    pub adjusted: Option<bool>,
+    /// `OK`, `DELAYED`, `ERROR`, `NOT_AUTHORIZED`, ...
+    pub status: Option<String>,
+    /// The provider's words for the log of its support.
+    pub request_id: Option<String>,
+    /// What it says went wrong.
+    pub message: Option<String>,
+    /// Where the next page is.
+    pub next_url: Option<String>,
+    /// Rows that it claims to have sent; a hint.
+    pub results_count: Option<u64>,
+    /// Base bars that it claims to have read; a hint.
+    pub query_count: Option<u64>,
+    /// Whether `results` was there and empty or null, which an honest empty answer leaves out.
+    pub empty_results: bool,
+    /// The rows.
+    pub rows: Rows,
+}
+
+impl Aggregates {
+    /// Whether the answer is empty in a way that an honest empty one is not: it has a `results` without
+    /// rows, or claims rows that it did not send.
+    #[must_use]
+    pub fn is_suspiciously_empty(&self) -> bool {
+        self.rows.is_empty() && (self.empty_results || self.results_count.is_some_and(|n| n > 0))
+    }
+}
+
+/// The rows of a page, one array per bar in [`Field`] order, which is how a block takes them.
+///
+/// A number that is absent or null is NaN. What stands where a number belongs and is none is infinite, so
+/// that the bar is refused rather than taken for one without that number.
+#[derive(Debug, Clone, Default)]
+pub struct Rows {
+    starts: Vec<Option<i64>>,
+    values: Vec<[f64; Field::COUNT]>,
+    tickers: String,
+    ends: Vec<usize>,
+}
+
+/// One row of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Row<'a> {
+    /// Its ticker; empty where the row names none.
+    pub ticker: &'a str,
+    /// The provider's stamp in milliseconds; `None` where there is none or it is no whole number.
+    pub stamp_ms: Option<i64>,
+    /// Its numbers in [`Field`] order.
+    pub values: [f64; Field::COUNT],
+}
+
+impl Rows {
+    fn with_capacity(rows: usize) -> Self {
+        Self {
+            starts: Vec::with_capacity(rows),
+            values: Vec::with_capacity(rows),
+            tickers: String::new(),
+            ends: Vec::with_capacity(rows),
+        }
+    }
+
+    fn push(&mut self, ticker: &str, stamp_ms: Option<i64>, values: [f64; Field::COUNT]) {
+        self.tickers.push_str(ticker);
+        self.ends.push(self.tickers.len());
+        self.starts.push(stamp_ms);
+        self.values.push(values);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// All of them, as sent.
+    pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        begins.zip(&self.ends).zip(self.starts.iter().zip(&self.values)).map(
+            |((begin, &end), (&stamp_ms, &values))| Row {
+                ticker: self.tickers.get(begin..end).unwrap_or_default(),
+                stamp_ms,
+                values,
+            },
+        )
+    }
+}
+
+/// Reads a page of aggregates.
+///
+/// # Errors
+///
+/// [`FetchError::Body`] when it is not JSON or not a page of aggregates.
+pub fn aggregates(body: &[u8]) -> Result<Aggregates, FetchError> {
+    match scan::scan(body) {
+        Some(page) => Ok(page),
+        None => aggregates_serde(body),
+    }
+}
+
+/// Reads a page of aggregates with serde_json, whatever its shape.
+///
+/// # Errors
+///
+/// [`FetchError::Body`] when it is not JSON or not a page of aggregates.
+pub fn aggregates_serde(body: &[u8]) -> Result<Aggregates, FetchError> {
+    typed::decode(body)
+}

@@ -3,7 +3,12 @@
 //!
 //! Deliberately absent: a runtime, any I/O, and any rule of the domain that core could hold.
 
+pub mod convert;
+pub mod error;
+pub mod kind;
 pub mod v1;
+
+pub use error::{Error, Violation, Violations};
 
 /// The descriptors of `panscan.v1` and of what it imports, encoded, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/panscan.v1.bin"));

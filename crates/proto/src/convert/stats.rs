@@ -1,0 +1,233 @@
+//! The service's counters.
+
+use panscan_core::port::{SourceStats, TierStats};
+use panscan_core::time::Timestamp;
+
+use super::answer::{signed, unsigned};
+use super::word::Word;
+use super::{read_timestamp, wire_timestamp};
+use crate::v1;
+
+/// Counters of one tier, as a client reads them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tier {
+    /// `l1`, `l2`, `l3` or `redis`.
+    pub tier: String,
+    /// Blocks held.
+    pub entries: u64,
+    /// Bytes held.
+    pub bytes: u64,
+    /// Bytes that it may hold.
+    pub capacity_bytes: u64,
+    /// Reads answered.
+    pub hits: u64,
+    /// Reads not answered.
+    pub misses: u64,
+    /// Blocks put out for space.
+    pub evictions: u64,
+    /// Failed operations.
+    pub errors: u64,
+}
+
+impl From<&TierStats> for Tier {
+    fn from(stats: &TierStats) -> Self {
+        Self {
+            tier: stats.tier.to_owned(),
+            entries: stats.entries,
+            bytes: stats.bytes,
+            capacity_bytes: stats.capacity_bytes,
+            hits: stats.hits,
+            misses: stats.misses,
+            evictions: stats.evictions,
+            errors: stats.errors,
+        }
+    }
+}
+
+/// Counters of one provider.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Provider {
+    /// Its name.
+    pub provider: String,
+    /// What it counted; calls for status are not on the wire.
+    pub stats: SourceStats,
+}
+
+/// A compute device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its name with what it runs on.
+    pub device: String,
+    /// What it is.
+    pub backend: panscan_core::scan::Backend,
+    /// Memory that it has, in bytes; 0 where it is the host's.
+    pub memory_bytes: u64,
+    /// Bytes of panels resident on it.
+    pub resident_bytes: u64,
+    /// Plans that it computed.
+    pub kernels: u64,
+    /// Plans that another device had to take over.
+    pub fallbacks: u64,
+}
+
+/// Tiers, providers, devices and calls, now.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stats {
+    /// Version of the server.
+    pub server_version: String,
+    /// When it started.
+    pub started: Timestamp,
+    /// The newest snapshot; empty before the first.
+    pub snapshot_id: String,
+    /// Its instant; `None` before the first.
+    pub as_of: Option<Timestamp>,
+    /// The tiers, nearest first.
+    pub tiers: Vec<Tier>,
+    /// The providers.
+    pub providers: Vec<Provider>,
+    /// The devices.
+    pub devices: Vec<Device>,
+    /// Calls being answered.
+    pub active_calls: u64,
+    /// Watches among them.
+    pub active_watches: u64,
+    /// Calls waiting for a permit.
+    pub queued_calls: u64,
+    /// The server takes no new calls.
+    pub draining: bool,
+}
+
+impl From<&Stats> for v1::GetStatsResponse {
+    fn from(stats: &Stats) -> Self {
+        let tier = |t: &Tier| v1::TierStats {
+            tier: t.tier.clone(),
+            entries: signed(t.entries),
+            bytes: signed(t.bytes),
+            capacity_bytes: signed(t.capacity_bytes),
+            hits: signed(t.hits),
+            misses: signed(t.misses),
+            evictions: signed(t.evictions),
+            errors: signed(t.errors),
+            circuit: v1::CircuitState::Unspecified.into(),
+        };
+        let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
+        let provider = |p: &Provider| v1::ProviderStats {
+            provider: p.provider.clone(),
+            calls: signed(p.stats.calls),
+            errors: signed(p.stats.errors),
+            rate_limited: signed(p.stats.rate_limited),
+            retries: signed(p.stats.retries),
+            coalesced: 0,
+            tokens: finite(p.stats.available),
+            refill_per_second: finite(p.stats.refill_per_second),
+            circuit: v1::CircuitState::Unspecified.into(),
+        };
+        let device = |d: &Device| v1::DeviceStats {
+            device: d.device.clone(),
+            backend: Some(d.backend).number(),
+            memory_bytes: signed(d.memory_bytes),
+            resident_bytes: signed(d.resident_bytes),
+            kernels: signed(d.kernels),
+            fallbacks: signed(d.fallbacks),
+        };
+        Self {
+            server_version: stats.server_version.clone(),
+            start_time: Some(wire_timestamp(stats.started)),
+            snapshot_id: stats.snapshot_id.clone(),
+            as_of: stats.as_of.map(wire_timestamp),
+            tiers: stats.tiers.iter().map(tier).collect(),
+            providers: stats.providers.iter().map(provider).collect(),
+            devices: stats.devices.iter().map(device).collect(),
+            active_calls: signed(stats.active_calls),
+            active_watches: signed(stats.active_watches),
+            queued_calls: signed(stats.queued_calls),
+            draining: stats.draining,
+        }
+    }
+}
+
+impl From<v1::GetStatsResponse> for Stats {
+    fn from(wire: v1::GetStatsResponse) -> Self {
+        let tier = |t: v1::TierStats| Tier {
+            tier: t.tier,
+            entries: unsigned(t.entries),
+            bytes: unsigned(t.bytes),
+            capacity_bytes: unsigned(t.capacity_bytes),
+            hits: unsigned(t.hits),
+            misses: unsigned(t.misses),
+            evictions: unsigned(t.evictions),
+            errors: unsigned(t.errors),
+        };
+        let provider = |p: v1::ProviderStats| Provider {
+            provider: p.provider,
+            stats: SourceStats {
+                calls: unsigned(p.calls),
+                status_calls: 0,
+                errors: unsigned(p.errors),
+                rate_limited: unsigned(p.rate_limited),
+                retries: unsigned(p.retries),
+                available: p.tokens,
+                refill_per_second: p.refill_per_second,
+            },
+        };
+        let device = |d: v1::DeviceStats| {
+            let backend = Word::read(d.backend).flatten()?;
+            Some(Device {
+                device: d.device,
+                backend,
+                memory_bytes: unsigned(d.memory_bytes),
+                resident_bytes: unsigned(d.resident_bytes),
+                kernels: unsigned(d.kernels),
+                fallbacks: unsigned(d.fallbacks),
+            })
+        };
+        Self {
+            server_version: wire.server_version,
+            started: wire.start_time.as_ref().and_then(read_timestamp).unwrap_or_default(),
+            snapshot_id: wire.snapshot_id,
+            as_of: wire.as_of.as_ref().and_then(read_timestamp),
+            tiers: wire.tiers.into_iter().map(tier).collect(),
+            providers: wire.providers.into_iter().map(provider).collect(),
+            devices: wire.devices.into_iter().filter_map(device).collect(),
+            active_calls: unsigned(wire.active_calls),
+            active_watches: unsigned(wire.active_watches),
+            queued_calls: unsigned(wire.queued_calls),
+            draining: wire.draining,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use panscan_core::scan::Backend;
+
+    use super::*;
+
+    #[test]
+    fn counters_come_back() {
+        let stats = Stats {
+            server_version: "0.1.0".into(),
+            started: Timestamp::from_seconds(5),
+            snapshot_id: "s".into(),
+            as_of: Some(Timestamp::from_seconds(9)),
+            tiers: vec![Tier { tier: "l1".into(), entries: 1, bytes: 1 << 33, hits: 7, ..Tier::default() }],
+            providers: vec![Provider {
+                provider: "polygon".into(),
+                stats: SourceStats { calls: 254, available: 3.5, ..SourceStats::default() },
+            }],
+            devices: vec![Device {
+                device: "cpu avx2, 2 threads".into(),
+                backend: Backend::Cpu,
+                memory_bytes: 0,
+                resident_bytes: 1,
+                kernels: 2,
+                fallbacks: 0,
+            }],
+            active_calls: 1,
+            active_watches: 0,
+            queued_calls: 2,
+            draining: true,
+        };
+        assert_eq!(Stats::from(v1::GetStatsResponse::from(&stats)), stats);
+    }
+}

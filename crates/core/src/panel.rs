@@ -27,7 +27,7 @@ pub struct Split {
 }
 
 /// The splits that are applied, by symbol. Equal repeats count once; of two that differ on one date neither is
-/// applied, and factors that are not finite and positive are not either: all of those are kept by as suspicious.
+/// applied, nor is a factor that is not finite and positive: those are kept as suspicious.
 #[derive(Debug, Clone, Default)]
 pub struct Splits {
     applied: std::collections::BTreeMap<Symbol, Vec<(SessionDate, f64)>>,
@@ -116,7 +116,7 @@ pub struct Panel {
     timeframe: Timeframe,
     sessions: Arc<[SessionDate]>,
     symbols: usize,
-    tiles: Vec<Tile>,
+    tiles: Vec<Arc<Tile>>,
 }
 
 /// One symbol's bars, ascending, copied out of a panel.
@@ -129,21 +129,22 @@ pub struct SeriesBars {
 }
 
 impl Panel {
-    /// Joins `blocks` (a later one wins where two hold the same cell) over ascending `sessions`, applies the
-    /// splits executed by the last of them (`None` leaves the bars raw), and packs the tiles on `threads` threads.
+    /// Joins `blocks` (a later one wins where two hold the same cell) over ascending `sessions` and packs the
+    /// tiles on `threads` threads. The first panel has the splits applied that were executed by the last
+    /// session, the second is raw; they share every tile in which no split applies.
     #[must_use]
     pub fn build(
         universe: &Universe,
         sessions: &[SessionDate],
         blocks: &[Block],
-        splits: Option<&Splits>,
+        splits: &Splits,
         threads: usize,
-    ) -> Self {
+    ) -> (Self, Self) {
         let joined: Vec<Joined<'_>> =
             blocks.iter().filter_map(|b| Joined::new(b, universe, sessions)).collect();
         let count = universe.len().div_ceil(WIDTH);
         let make = |tile: usize| Tile::build(tile, universe, sessions, &joined, splits);
-        let mut tiles: Vec<Option<Tile>> = vec![None; count];
+        let mut tiles: Vec<Option<(Arc<Tile>, Arc<Tile>)>> = vec![None; count];
         let share = count.div_ceil(threads.max(1)).max(1);
         std::thread::scope(|scope| {
             for (part, slots) in tiles.chunks_mut(share).enumerate() {
@@ -155,12 +156,15 @@ impl Panel {
                 });
             }
         });
-        Self {
+        let (adjusted, raw) = tiles.into_iter().flatten().unzip();
+        let sessions: Arc<[SessionDate]> = sessions.into();
+        let panel = |tiles| Self {
             timeframe: Timeframe::Day,
-            sessions: sessions.into(),
+            sessions: sessions.clone(),
             symbols: universe.len(),
-            tiles: tiles.into_iter().flatten().collect(),
-        }
+            tiles,
+        };
+        (panel(adjusted), panel(raw))
     }
 
     /// The interval of its bars.
@@ -183,7 +187,7 @@ impl Panel {
 
     /// The tiles; symbol `i` is lane `i % WIDTH` of tile `i / WIDTH`.
     #[must_use]
-    pub fn tiles(&self) -> &[Tile] {
+    pub fn tiles(&self) -> &[Arc<Tile>] {
         &self.tiles
     }
 
@@ -206,6 +210,28 @@ impl Panel {
         let lane = id.index() % WIDTH;
         (tile.bars[lane] > 0)
             .then(|| self.sessions[usize::from(tile.session[(tile.rows - 1) * WIDTH + lane])])
+    }
+
+    /// Session of a symbol's oldest bar.
+    #[must_use]
+    pub fn oldest(&self, id: SymbolId) -> Option<SessionDate> {
+        let tile = self.tiles.get(id.index() / WIDTH)?;
+        let lane = id.index() % WIDTH;
+        let first = tile.rows - tile.bars[lane] as usize;
+        (first < tile.rows).then(|| self.sessions[usize::from(tile.session[first * WIDTH + lane])])
+    }
+
+    /// Sessions from a symbol's first bar to its newest, both included; more than its bars where it has gaps.
+    #[must_use]
+    pub fn span(&self, id: SymbolId) -> usize {
+        let Some(tile) = self.tiles.get(id.index() / WIDTH) else { return 0 };
+        let lane = id.index() % WIDTH;
+        let bars = tile.bars[lane] as usize;
+        if bars == 0 {
+            return 0;
+        }
+        let session = |row: usize| usize::from(tile.session[row * WIDTH + lane]);
+        session(tile.rows - 1) - session(tile.rows - bars) + 1
     }
 
     /// The close of a symbol's newest bar; NaN where it has none.
@@ -291,8 +317,8 @@ impl Tile {
         universe: &Universe,
         sessions: &[SessionDate],
         joined: &[Joined<'_>],
-        splits: Option<&Splits>,
-    ) -> Self {
+        splits: &Splits,
+    ) -> (Arc<Self>, Arc<Self>) {
         let first = tile * WIDTH;
         let lanes = WIDTH.min(universe.len() - first);
         let mut grid = Aligned::filled(Field::COUNT * sessions.len() * WIDTH, f64::NAN);
@@ -318,14 +344,22 @@ impl Tile {
                     }
                 }
             }
-            if let Some(splits) = splits {
-                for lane in 0..lanes {
-                    let factors = splits.of(universe.symbols()[first + lane].as_str());
-                    adjust(grid, sessions, lane, factors);
-                }
+        }
+        let raw = Arc::new(Self::packed(&grid, sessions.len(), lanes));
+        let Some(last) = sessions.last() else { return (raw.clone(), raw) };
+        let mut adjusted = false;
+        for lane in 0..lanes {
+            let factors = splits.of(universe.symbols()[first + lane].as_str());
+            if factors.iter().any(|(at, _)| at <= last) {
+                adjust(grid.as_mut_slice(), sessions, lane, factors);
+                adjusted = true;
             }
         }
-        Self::packed(&grid, sessions.len(), lanes)
+        if adjusted {
+            (Arc::new(Self::packed(&grid, sessions.len(), lanes)), raw)
+        } else {
+            (raw.clone(), raw)
+        }
     }
 
     /// Moves each lane's bars down to the last row, without holes.
@@ -413,7 +447,8 @@ mod tests {
         let blocks =
             [day(10, &[(0, 1.0), (40, 9.0)]), day(11, &[(0, 2.0), (1, 5.0)]), day(13, &[(0, 3.0), (1, 6.0)])];
         for threads in [1, 2, 7] {
-            let panel = Panel::build(&universe(41), &sessions, &blocks, None, threads);
+            let (panel, raw) = Panel::build(&universe(41), &sessions, &blocks, &Splits::default(), threads);
+            assert!(Arc::ptr_eq(&panel.tiles()[1], &raw.tiles()[1]), "no split, no second copy");
             let tile = &panel.tiles()[0];
             assert_eq!((tile.rows(), tile.bars()[0], tile.bars()[1], tile.bars()[2]), (3, 3, 2, 0));
             let close = tile.field(Field::Close);
@@ -423,6 +458,7 @@ mod tests {
             assert_eq!(panel.newest(SymbolId(0)), Some(SessionDate::from_days(13)));
             assert_eq!(panel.newest(SymbolId(40)), Some(SessionDate::from_days(10)));
             assert_eq!(panel.newest(SymbolId(2)), None);
+            assert_eq!([0, 1, 2].map(|i| panel.span(SymbolId(i))), [4, 3, 0]);
             let series = panel.series(SymbolId(0), sessions[1], sessions[3]);
             assert_eq!(series.columns[Field::Close.index()], [2.0, 3.0]);
             assert_eq!(panel.total_bars(), 6);
@@ -441,7 +477,9 @@ mod tests {
             to,
         };
         let splits = Splits::new(&[split(12, 1.0, 4.0), split(12, 1.0, 4.0), split(99, 1.0, 2.0)]);
-        let panel = Panel::build(&universe(1), &sessions, &blocks, Some(&splits), 1);
+        let (panel, raw) = Panel::build(&universe(1), &sessions, &blocks, &splits, 1);
+        let traded = raw.series(SymbolId(0), sessions[0], sessions[2]);
+        assert_eq!(traded.columns[Field::Close.index()], [8.0, 8.0, 2.0]);
         let series = panel.series(SymbolId(0), sessions[0], sessions[2]);
         assert_eq!(series.columns[Field::Close.index()], [2.0, 2.0, 2.0]);
         assert_eq!(series.columns[Field::Volume.index()], [400.0, 400.0, 100.0]);

@@ -1,0 +1,245 @@
+//! Joins the concrete parts: the only file that names them. Load settings, build, bind, serve, drain.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use panscan_cache::{CacheError, Tiers, TiersConfig};
+use panscan_core::port::{BarSource, Clock, SourceError};
+use panscan_core::universe::Listing;
+use panscan_core::Kind;
+use panscan_cpu::{CpuBackend, CpuError};
+use panscan_engine::{Engine, EngineConfig, EngineError, Parts};
+use panscan_fetch::{FetchError, Polygon, PolygonConfig};
+use panscan_universe::{UniverseError, read_universe_file};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{FixedClock, ProviderClock, SystemClock};
+use crate::config::{ClockSetting, Settings};
+use crate::host::{Host, Phase};
+use crate::rpc;
+
+/// The provider's own address.
+const POLYGON_URL: &str = "https://api.polygon.io";
+/// First wait before a start that failed is tried again; it doubles up to a minute.
+const START_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {addr}: {source}; choose another with --listen, or port 0 for a free one")]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] CacheError),
+    /// The universe file cannot be read.
+    #[error(transparent)]
+    Universe(#[from] UniverseError),
+    /// The compute threads cannot be started.
+    #[error(transparent)]
+    Compute(#[from] CpuError),
+    /// The provider's client cannot be built.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// The engine cannot start until somebody acts.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The backend asked for is not there.
+    #[error("backend cuda is not in this build; use --backend cpu or auto")]
+    Backend,
+}
+
+impl AppError {
+    /// What an operator can do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Engine(EngineError::Source(SourceError::Key { .. })) => Kind::Denied,
+            Self::Engine(error) => error.kind(),
+            Self::Bind { .. } | Self::Store(_) | Self::Universe(_) | Self::Backend => Kind::Precondition,
+            Self::Compute(_) | Self::Fetch(_) => Kind::Internal,
+        }
+    }
+}
+
+/// A server that runs.
+pub struct Running {
+    /// Where gRPC is served.
+    pub grpc: SocketAddr,
+    host: Arc<Host>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    grace: Duration,
+}
+
+/// Builds the parts, binds the port and serves. The engine starts in the background: until its first snapshot the
+/// health service says NOT_SERVING.
+///
+/// # Errors
+///
+/// [`AppError`]; then nothing is left bound or open.
+pub async fn start(settings: &Settings) -> Result<Running, AppError> {
+    if settings.compute.backend == Some(panscan_core::scan::Backend::Cuda) {
+        return Err(AppError::Backend);
+    }
+    let attributes = attributes(settings.data.universe.as_deref())?;
+    let addr = settings.server.listen;
+    let listener = TcpListener::bind(addr).await.map_err(|source| AppError::Bind { addr, source })?;
+    let grpc = listener.local_addr().map_err(|source| AppError::Bind { addr, source })?;
+    let store = store(Some(settings.tiers.store.clone()), settings)?;
+    let source = source(settings)?;
+    let compute = Arc::new(CpuBackend::new(settings.compute.threads)?);
+
+    let stop = CancellationToken::new();
+    let mut tasks = Vec::new();
+    let clock: Arc<dyn Clock> = match settings.data.clock {
+        ClockSetting::System => Arc::new(SystemClock),
+        ClockSetting::Fixed(at) => Arc::new(FixedClock(at)),
+        ClockSetting::Provider => {
+            let clock = Arc::new(ProviderClock::new());
+            if let Ok(status) = source.status().await {
+                clock.set(status.now);
+            }
+            tasks.push(until(&stop, clock.clone().follow(source.clone())));
+            clock
+        }
+    };
+    let parts = Parts { source, store, compute, clock, attributes };
+    let shown = settings.shown.iter().map(|s| (s.entry.name.to_owned(), s.value.clone(), s.origin.as_str()));
+    let host = Host::new(settings.flow.batch_rows, shown.collect());
+    tasks.push(until(&stop, start_engine(host.clone(), parts, engine_config(settings))));
+    tasks.push(tokio::spawn(rpc::serve(listener, host.clone(), stop.clone())));
+    Ok(Running { grpc, host, stop, tasks, grace: settings.server.drain_grace })
+}
+
+impl Running {
+    /// Waits for the first snapshot.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Engine`] when it will not come until somebody acts, e.g. on a key that the provider refuses.
+    pub async fn ready(&self) -> Result<(), AppError> {
+        let mut phase = self.host.phase();
+        loop {
+            match &*phase.borrow_and_update() {
+                Phase::Ready => return Ok(()),
+                Phase::Refused(error) => return Err(error.clone().into()),
+                Phase::Starting => {}
+            }
+            if phase.changed().await.is_err() {
+                return Err(EngineError::Internal("the start ended".to_owned()).into());
+            }
+        }
+    }
+
+    /// Resolves when a drain was asked for over gRPC.
+    pub async fn drained(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Refuses new calls, lets running ones end within the grace period, and stops.
+    pub async fn stop(self) {
+        self.host.drain();
+        self.stop.cancel();
+        for mut task in self.tasks {
+            if tokio::time::timeout(self.grace, &mut task).await.is_err() {
+                task.abort();
+            }
+        }
+    }
+}
+
+/// The provider's client.
+///
+/// # Errors
+///
+/// [`AppError::Fetch`] when it cannot be built.
+pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
+    let provider = &settings.provider;
+    let key = provider.api_key.as_ref().map(|key| panscan_fetch::Secret::new(key.expose()));
+    let url = provider.url.clone().unwrap_or_else(|| POLYGON_URL.to_owned());
+    Ok(Arc::new(Polygon::new(PolygonConfig {
+        max_connections: provider.connections_max,
+        max_pool_size: provider.idle_max,
+        connect_timeout: provider.connect_timeout,
+        read_timeout: provider.read_timeout,
+        total_timeout: provider.total_timeout,
+        max_retries: provider.retries_max,
+        retry_factor: provider.backoff,
+        ..PolygonConfig::new(url, key, provider.quota, Arc::new(SystemClock))
+    })?))
+}
+
+/// The tiers.
+///
+/// # Errors
+///
+/// [`AppError::Store`] when the folder cannot be used.
+pub fn store(dir: Option<PathBuf>, settings: &Settings) -> Result<Arc<Tiers>, AppError> {
+    let (l1_bytes, l3_bytes) = (settings.tiers.l1_bytes, settings.tiers.l3_bytes);
+    Ok(Arc::new(Tiers::open(TiersConfig { dir, l1_bytes, l3_bytes })?))
+}
+
+fn attributes(path: Option<&Path>) -> Result<Arc<[Listing]>, AppError> {
+    let Some(path) = path else { return Ok(Arc::from([])) };
+    let import = read_universe_file(path)?;
+    if !import.unknown_columns.is_empty() {
+        tracing::info!(columns = ?import.unknown_columns, file = %path.display(), "columns are not used");
+    }
+    for row in &import.rejected {
+        tracing::warn!(line = row.line, why = row.reason, file = %path.display(), "row is left out");
+    }
+    Ok(import.listings.into())
+}
+
+fn engine_config(settings: &Settings) -> EngineConfig {
+    let defaults = EngineConfig::default();
+    EngineConfig {
+        history_daily: settings.data.history_daily,
+        threads: settings.compute.threads,
+        workers: settings.flow.workers,
+        max_concurrent: settings.server.concurrent_max,
+        max_queue: settings.server.queue_max,
+        snapshot_ttl: settings.data.snapshot_ttl,
+        max_staleness: settings.data.max_staleness.unwrap_or(defaults.max_staleness),
+        ..defaults
+    }
+}
+
+/// Tries until it works. A key that the provider refuses is an operator's matter and said so at once.
+async fn start_engine(host: Arc<Host>, parts: Parts, config: EngineConfig) {
+    let mut wait = START_AGAIN;
+    loop {
+        match Engine::start(parts.clone(), config.clone()).await {
+            Ok(engine) => return host.ready(engine),
+            Err(error) => {
+                let fatal = matches!(error, EngineError::Source(SourceError::Key { .. }));
+                tracing::warn!(%error, again_in = ?wait, "not started yet");
+                host.waits(error, fatal);
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_secs(60));
+    }
+}
+
+/// Runs a task until the server stops.
+fn until(stop: &CancellationToken, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = task => {}
+            () = stop.cancelled() => {}
+        }
+    })
+}

@@ -1,0 +1,122 @@
+//! `panscan.v1.Admin`: what operators ask and tell. Without a keys file, a caller on loopback may do all of it.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::Stream;
+use panscan_core::scan::Backend;
+use panscan_engine::EngineStats;
+use panscan_proto::convert::read_duration;
+use panscan_proto::convert::stats::{Device, Provider, Stats, Tier};
+use panscan_proto::v1;
+use panscan_proto::v1::admin_server::Admin as Service;
+use prost_types::{Struct, Value, value};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::status;
+use crate::host::Host;
+
+/// How long running calls may take after a drain, where the request does not say.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// The service.
+pub(super) struct Admin {
+    pub(super) host: Arc<Host>,
+    pub(super) stop: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Service for Admin {
+    type WarmCacheStream = Pin<Box<dyn Stream<Item = Result<v1::WarmCacheResponse, Status>> + Send>>;
+
+    async fn get_stats(
+        &self,
+        _: Request<v1::GetStatsRequest>,
+    ) -> Result<Response<v1::GetStatsResponse>, Status> {
+        let stats = self.host.engine().map(|engine| engine.stats()).unwrap_or_default();
+        let mut wire = v1::GetStatsResponse::from(&told(&stats, self.host.is_draining()));
+        if let Some(provider) = wire.providers.first_mut() {
+            provider.coalesced = i64::try_from(stats.coalesced).unwrap_or(i64::MAX);
+        }
+        Ok(Response::new(wire))
+    }
+
+    async fn get_config(
+        &self,
+        _: Request<v1::GetConfigRequest>,
+    ) -> Result<Response<v1::GetConfigResponse>, Status> {
+        let text = |s: &str| Value { kind: Some(value::Kind::StringValue(s.to_owned())) };
+        let fields: BTreeMap<String, Value> =
+            self.host.config.iter().map(|(name, value, _)| (name.clone(), text(value))).collect();
+        let origins = self.host.config.iter().map(|(name, _, origin)| (name.clone(), (*origin).to_owned()));
+        Ok(Response::new(v1::GetConfigResponse {
+            config: Some(Struct { fields }),
+            origins: origins.collect(),
+        }))
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        let asked = request.get_ref();
+        let grace = asked.grace.as_ref().and_then(read_duration).unwrap_or(GRACE);
+        self.host.drain();
+        let stats = self.host.engine().map(|engine| engine.stats()).unwrap_or_default();
+        if !asked.keep_running {
+            let stop = self.stop.clone();
+            let host = self.host.clone();
+            tokio::spawn(async move {
+                let idle = async {
+                    while host.engine().is_ok_and(|engine| engine.stats().active > 0) {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                };
+                // Ended or cut: past the grace period running calls are not waited for.
+                let _ = tokio::time::timeout(grace, idle).await;
+                stop.cancel();
+            });
+        }
+        Ok(Response::new(v1::DrainResponse { active_calls: stats.active as i64 }))
+    }
+
+    async fn invalidate_cache(
+        &self,
+        _: Request<v1::InvalidateCacheRequest>,
+    ) -> Result<Response<v1::InvalidateCacheResponse>, Status> {
+        Err(status::not_in_this_build("InvalidateCache"))
+    }
+
+    async fn warm_cache(
+        &self,
+        _: Request<v1::WarmCacheRequest>,
+    ) -> Result<Response<Self::WarmCacheStream>, Status> {
+        Err(status::not_in_this_build("WarmCache"))
+    }
+}
+
+fn told(stats: &EngineStats, draining: bool) -> Stats {
+    let snapshot = stats.snapshot.as_ref().map(|p| &p.snapshot);
+    let resident = snapshot.map_or(0, |s| s.daily.bytes() as u64);
+    let cpu = Device {
+        device: stats.compute.clone(),
+        backend: Backend::Cpu,
+        memory_bytes: 0,
+        resident_bytes: resident,
+        kernels: 0,
+        fallbacks: 0,
+    };
+    Stats {
+        server_version: env!("CARGO_PKG_VERSION").to_owned(),
+        started: stats.started,
+        snapshot_id: snapshot.map(|s| s.id.to_string()).unwrap_or_default(),
+        as_of: snapshot.map(|s| s.as_of),
+        tiers: stats.tiers.iter().map(Tier::from).collect(),
+        providers: vec![Provider { provider: stats.provider.clone(), stats: stats.source }],
+        devices: vec![cpu],
+        active_calls: stats.active as u64,
+        active_watches: 0,
+        queued_calls: stats.queued as u64,
+        draining,
+    }
+}

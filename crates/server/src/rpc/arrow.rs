@@ -1,0 +1,115 @@
+//! Ranked rows as messages of the Arrow IPC streaming format, one encapsulated message a frame.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::builder::StringDictionaryBuilder;
+use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow_ipc::writer::{
+    DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message,
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+use panscan_core::plan::ValueKind;
+use panscan_core::rank::Cells;
+use panscan_engine::ScanAnswer;
+
+/// Encodes the frames of one answer.
+pub(super) struct ArrowFrames {
+    schema: Arc<Schema>,
+    symbols: ArrayRef,
+    generator: IpcDataGenerator,
+    tracker: DictionaryTracker,
+    options: IpcWriteOptions,
+    context: IpcWriteContext,
+}
+
+impl ArrowFrames {
+    pub(super) fn new(answer: &ScanAnswer) -> Self {
+        let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+        let mut fields = vec![
+            Field::new("rank", DataType::Int32, false),
+            Field::new("symbol", text.clone(), false),
+        ];
+        for output in &answer.plan.outputs {
+            let kind = match answer.plan.node(output.node).kind {
+                ValueKind::Number => DataType::Float64,
+                ValueKind::Integer => DataType::Int64,
+                ValueKind::Bool => DataType::Boolean,
+                ValueKind::Text => text.clone(),
+            };
+            fields.push(Field::new(&output.name, kind, true));
+        }
+        let metadata = HashMap::from([
+            ("snapshot_id".to_owned(), answer.published.snapshot.id.to_string()),
+            ("fingerprint".to_owned(), answer.plan.fingerprint.to_string()),
+        ]);
+        let universe = &answer.published.snapshot.universe;
+        let symbols = answer.rows.symbols.iter().map(|id| universe.symbol(*id).as_str());
+        Self {
+            schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
+            symbols: Arc::new(StringArray::from_iter_values(symbols)),
+            generator: IpcDataGenerator::default(),
+            tracker: DictionaryTracker::new(false),
+            options: IpcWriteOptions::default(),
+            context: IpcWriteContext::default(),
+        }
+    }
+
+    /// The first message.
+    pub(super) fn schema(&mut self) -> Result<Vec<u8>, ArrowError> {
+        let encoded = self.generator.schema_to_bytes_with_dictionary_tracker(
+            &self.schema,
+            &mut self.tracker,
+            &self.options,
+        );
+        self.message(encoded)
+    }
+
+    /// Rows of a range: the dictionaries that are new, then the batch.
+    pub(super) fn batch(
+        &mut self,
+        answer: &ScanAnswer,
+        range: Range<usize>,
+        first_rank: usize,
+    ) -> Result<Vec<Vec<u8>>, ArrowError> {
+        let number = |i: usize| i32::try_from(i).unwrap_or(i32::MAX);
+        let ranks = Int32Array::from_iter_values((0..range.len()).map(|i| number(first_rank + i)));
+        let keys = Int32Array::from_iter_values(range.clone().map(number));
+        // All symbols of the answer are one dictionary, so it is sent once.
+        let symbols = DictionaryArray::<Int32Type>::try_new(keys, self.symbols.clone())?;
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(ranks), Arc::new(symbols)];
+        for (output, cells) in answer.plan.outputs.iter().zip(&answer.rows.columns) {
+            columns.push(column(answer.plan.node(output.node).kind, cells, range.clone()));
+        }
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)?;
+        let (dictionaries, rows) =
+            self.generator.encode(&batch, &mut self.tracker, &self.options, &mut self.context)?;
+        dictionaries.into_iter().chain([rows]).map(|encoded| self.message(encoded)).collect()
+    }
+
+    fn message(&self, encoded: EncodedData) -> Result<Vec<u8>, ArrowError> {
+        let mut bytes = Vec::with_capacity(encoded.ipc_message.len() + encoded.arrow_data.len() + 64);
+        write_message(&mut bytes, encoded, &self.options)?;
+        Ok(bytes)
+    }
+}
+
+fn column(kind: ValueKind, cells: &Cells, range: Range<usize>) -> ArrayRef {
+    let values = match cells {
+        Cells::Texts(texts) => {
+            let mut builder = StringDictionaryBuilder::<Int32Type>::new();
+            builder.extend(texts[range].iter().map(|t| t.as_deref()));
+            return Arc::new(builder.finish());
+        }
+        Cells::Numbers(values) => values[range].iter().map(|v| (!v.is_nan()).then_some(*v)),
+    };
+    match kind {
+        ValueKind::Integer => Arc::new(values.map(|v| v.map(|v| v as i64)).collect::<Int64Array>()),
+        ValueKind::Bool => Arc::new(values.map(|v| v.map(|v| v != 0.0)).collect::<BooleanArray>()),
+        ValueKind::Number | ValueKind::Text => Arc::new(values.collect::<Float64Array>()),
+    }
+}

@@ -1,0 +1,69 @@
+//! What every call brings and takes along besides its message: deadline, request id, switches.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::metadata::{MetadataMap, MetadataValue};
+
+/// A call without a deadline of its own gets this one.
+const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// Longest request id that is echoed.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The call's deadline, from `grpc-timeout`.
+pub(super) fn deadline(metadata: &MetadataMap) -> Instant {
+    let asked = metadata.get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(timeout);
+    Instant::now() + asked.unwrap_or(DEADLINE_DEFAULT)
+}
+
+/// Whether node results of earlier scans may be used: `panscan-memo: off` says no, for measurements.
+pub(super) fn uses_memo(metadata: &MetadataMap) -> bool {
+    metadata.get("panscan-memo").is_none_or(|v| v.as_encoded_bytes() != b"off")
+}
+
+/// Puts the ids of an answer, and the caller's own, into its metadata.
+pub(super) fn answer(incoming: &MetadataMap, outgoing: &mut MetadataMap, snapshot_id: &str, scan_id: &str) {
+    for (name, value) in [("panscan-snapshot-id", snapshot_id), ("panscan-scan-id", scan_id)] {
+        if let Ok(value) = MetadataValue::try_from(value) {
+            outgoing.insert(name, value);
+        }
+    }
+    if let Some(id) = incoming.get("x-request-id")
+        && id.as_encoded_bytes().len() <= REQUEST_ID_BYTES_MAX
+    {
+        outgoing.insert("x-request-id", id.clone());
+    }
+}
+
+/// Reads the wire form of a timeout: up to eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 {
+        return None;
+    }
+    let n: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(n * 3600),
+        "M" => Duration::from_secs(n * 60),
+        "S" => Duration::from_secs(n),
+        "m" => Duration::from_millis(n),
+        "u" => Duration::from_micros(n),
+        "n" => Duration::from_nanos(n),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_writes_them() {
+        assert_eq!(timeout("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(timeout("1H"), Some(Duration::from_secs(3600)));
+        assert_eq!(timeout("99999999n"), Some(Duration::from_nanos(99_999_999)));
+        for bad in ["", "m", "1", "-1S", "1x", "123456789S", "é"] {
+            assert_eq!(timeout(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `panscan.v1.Scanner`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures::Stream;
+use panscan_core::expr;
+use panscan_core::scan::ScanSpec;
+use panscan_engine::{Pin as Snapshots, ScanRequest};
+use panscan_proto::convert::answer::columns;
+use panscan_proto::convert::expression::ExpressionFault;
+use panscan_proto::convert::plan::plan_nodes;
+use panscan_proto::convert::request;
+use panscan_proto::v1::scanner_server::Scanner as Service;
+use panscan_proto::{Violations, v1};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status};
+
+use super::frames::{self, Form};
+use super::token::{self, Page};
+use super::{call, status};
+use crate::host::Host;
+
+/// The name that binds page tokens to this method.
+const SCAN: &str = "Scanner.ScanUniverse";
+
+/// The service.
+pub(super) struct Scanner(pub(super) Arc<Host>);
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Scanner {
+    fn admitted(&self) -> Result<(), Status> {
+        if self.0.is_draining() { Err(status::draining()) } else { Ok(()) }
+    }
+}
+
+/// A saved scan cannot be looked up in this build; better said than ignored.
+fn no_saved_scan(name: &str) -> Result<(), Status> {
+    if name.is_empty() { Ok(()) } else { Err(status::not_in_this_build("saved_scan")) }
+}
+
+#[tonic::async_trait]
+impl Service for Scanner {
+    type ScanUniverseStream = Streamed<v1::ScanUniverseResponse>;
+    type WatchUniverseStream = Streamed<v1::WatchUniverseResponse>;
+    type ScanHistoryStream = Streamed<v1::ScanHistoryResponse>;
+
+    async fn scan_universe(
+        &self,
+        request: Request<v1::ScanUniverseRequest>,
+    ) -> Result<Response<Self::ScanUniverseStream>, Status> {
+        let started = Instant::now();
+        self.admitted()?;
+        let (deadline, memo) = (call::deadline(request.metadata()), call::uses_memo(request.metadata()));
+        let asked = request::ScanRequest::try_from(request.get_ref())?;
+        no_saved_scan(&request.get_ref().saved_scan)?;
+        let engine = self.0.engine().map_err(status::of)?;
+        let mut scan = ScanRequest {
+            pin: match (asked.snapshot, asked.as_of) {
+                (Some(id), _) => Snapshots::Snapshot(id.as_str().to_owned()),
+                (None, Some(at)) => Snapshots::AsOf(at),
+                (None, None) => Snapshots::Newest,
+            },
+            spec: asked.spec,
+            skip: 0,
+            policy: asked.policy,
+            max_staleness: asked.max_staleness,
+            backend: asked.backend,
+            precision: asked.precision,
+            plan_only: asked.validate_only,
+            memo,
+            deadline: Some(deadline),
+        };
+        if !asked.page_token.is_empty() {
+            let plan = expr::plan(&scan.spec).map_err(|error| status::of(error.into()))?;
+            let page = token::read(SCAN, plan.fingerprint, &asked.page_token)?;
+            if matches!(&scan.pin, Snapshots::Snapshot(id) if *id != page.snapshot) {
+                let message = "was given for another snapshot than snapshot_id";
+                return Err(Violations::of("page_token", "PAGE_TOKEN_MISMATCH", message).into());
+            }
+            scan.pin = Snapshots::Snapshot(page.snapshot);
+            scan.skip = page.skip;
+        }
+        let answer = Arc::new(engine.scan(&scan).await.map_err(status::of)?);
+        let returned = scan.skip + answer.rows.symbols.len();
+        let more = !scan.plan_only && returned < answer.rows.matched && !answer.rows.symbols.is_empty();
+        let snapshot_id = answer.published.snapshot.id.as_str().to_owned();
+        let next = if more {
+            let page = Page { snapshot: snapshot_id.clone(), skip: returned };
+            token::write(SCAN, answer.plan.fingerprint, &page)
+        } else {
+            String::new()
+        };
+        let form = Form {
+            format: asked.format,
+            batch_rows: asked.batch_rows.unwrap_or(self.0.batch_rows).max(1),
+            first_rank: scan.skip + 1,
+            started,
+        };
+        let scan_id = answer.scan_id.clone();
+        let stream: Self::ScanUniverseStream = Box::pin(frames::frames(answer, form, next));
+        let mut response = Response::new(stream);
+        call::answer(request.metadata(), response.metadata_mut(), &snapshot_id, &scan_id);
+        Ok(response)
+    }
+
+    async fn explain_scan(
+        &self,
+        request: Request<v1::ExplainScanRequest>,
+    ) -> Result<Response<v1::ExplainScanResponse>, Status> {
+        self.admitted()?;
+        let deadline = call::deadline(request.metadata());
+        let asked = request.get_ref();
+        no_saved_scan(&asked.saved_scan)?;
+        let as_scan = v1::ScanUniverseRequest {
+            scan: asked.scan.clone(),
+            as_of: asked.as_of,
+            validate_only: true,
+            ..Default::default()
+        };
+        let parsed = request::ScanRequest::try_from(&as_scan)?;
+        let scan = ScanRequest {
+            spec: parsed.spec,
+            pin: parsed.as_of.map_or(Snapshots::Newest, Snapshots::AsOf),
+            plan_only: true,
+            deadline: Some(deadline),
+            ..ScanRequest::default()
+        };
+        let answer = self.0.engine().map_err(status::of)?.scan(&scan).await.map_err(status::of)?;
+        Ok(Response::new(v1::ExplainScanResponse {
+            header: Some(frames::header(&answer)),
+            canonical: Some((&scan.spec).into()),
+            nodes: plan_nodes(&answer.plan, &answer.rows.memoized),
+            text: expr::explain(&answer.plan),
+        }))
+    }
+
+    async fn validate_scan(
+        &self,
+        request: Request<v1::ValidateScanRequest>,
+    ) -> Result<Response<v1::ValidateScanResponse>, Status> {
+        let asked = request.get_ref();
+        no_saved_scan(&asked.saved_scan)?;
+        let spec = asked.scan.as_ref().map(ScanSpec::try_from).transpose()?.unwrap_or_default();
+        Ok(Response::new(match expr::plan(&spec) {
+            Ok(plan) => v1::ValidateScanResponse {
+                valid: true,
+                errors: Vec::new(),
+                columns: columns(&plan).iter().map(Into::into).collect(),
+                canonical: Some((&spec).into()),
+            },
+            Err(error) => v1::ValidateScanResponse {
+                errors: error.errors.iter().map(|e| (&ExpressionFault::from(e)).into()).collect(),
+                ..Default::default()
+            },
+        }))
+    }
+
+    async fn watch_universe(
+        &self,
+        _: Request<v1::WatchUniverseRequest>,
+    ) -> Result<Response<Self::WatchUniverseStream>, Status> {
+        Err(status::not_in_this_build("WatchUniverse"))
+    }
+
+    async fn scan_history(
+        &self,
+        _: Request<v1::ScanHistoryRequest>,
+    ) -> Result<Response<Self::ScanHistoryStream>, Status> {
+        Err(status::not_in_this_build("ScanHistory"))
+    }
+
+    async fn list_snapshots(
+        &self,
+        _: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
+        Err(status::not_in_this_build("ListSnapshots"))
+    }
+
+    async fn create_saved_scan(
+        &self,
+        _: Request<v1::CreateSavedScanRequest>,
+    ) -> Result<Response<v1::SavedScan>, Status> {
+        Err(status::not_in_this_build("CreateSavedScan"))
+    }
+
+    async fn get_saved_scan(
+        &self,
+        _: Request<v1::GetSavedScanRequest>,
+    ) -> Result<Response<v1::SavedScan>, Status> {
+        Err(status::not_in_this_build("GetSavedScan"))
+    }
+
+    async fn list_saved_scans(
+        &self,
+        _: Request<v1::ListSavedScansRequest>,
+    ) -> Result<Response<v1::ListSavedScansResponse>, Status> {
+        Err(status::not_in_this_build("ListSavedScans"))
+    }
+
+    async fn update_saved_scan(
+        &self,
+        _: Request<v1::UpdateSavedScanRequest>,
+    ) -> Result<Response<v1::SavedScan>, Status> {
+        Err(status::not_in_this_build("UpdateSavedScan"))
+    }
+
+    async fn delete_saved_scan(
+        &self,
+        _: Request<v1::DeleteSavedScanRequest>,
+    ) -> Result<Response<()>, Status> {
+        Err(status::not_in_this_build("DeleteSavedScan"))
+    }
+}

@@ -1,0 +1,258 @@
+//! `panscan.v1.Universes`: what can be scanned, its attributes, and the bars held of it.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use panscan_core::calendar::Calendar;
+use panscan_core::plan::Digest;
+use panscan_core::scan::{DataPolicy, LIMIT_MAX, Order, ScanSpec};
+use panscan_core::snapshot::Snapshot;
+use panscan_core::symbol::SymbolId;
+use panscan_core::time::SessionDate;
+use panscan_core::universe::{TextAttribute, Universe};
+use panscan_engine::{EngineError, Pin as Snapshots, Published, ScanRequest};
+use panscan_proto::convert::mask::Mask;
+use panscan_proto::convert::universe::{Coverage, SymbolsRequest, symbol};
+use panscan_proto::convert::{read_timestamp, wire_timestamp};
+use panscan_proto::v1;
+use panscan_proto::v1::universes_server::Universes as Service;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use super::token::{self, Page};
+use super::{call, status};
+use crate::host::Host;
+
+/// The name that binds page tokens to this method.
+const LIST_SYMBOLS: &str = "Universes.ListSymbols";
+/// The one universe of this build.
+const DEFAULT: &str = "universes/default";
+
+/// The service.
+pub(super) struct Universes(pub(super) Arc<Host>);
+
+#[tonic::async_trait]
+impl Service for Universes {
+    async fn list_universes(
+        &self,
+        request: Request<v1::ListUniversesRequest>,
+    ) -> Result<Response<v1::ListUniversesResponse>, Status> {
+        if request.get_ref().page_size < 0 {
+            let message = "is negative; 0 is the default";
+            return Err(panscan_proto::Violations::of("page_size", "OUT_OF_RANGE", message).into());
+        }
+        let current = self.current()?;
+        Ok(Response::new(v1::ListUniversesResponse {
+            universes: vec![describe(&current.snapshot)],
+            next_page_token: String::new(),
+        }))
+    }
+
+    async fn get_universe(
+        &self,
+        request: Request<v1::GetUniverseRequest>,
+    ) -> Result<Response<v1::Universe>, Status> {
+        let name = &request.get_ref().name;
+        if name != DEFAULT {
+            return Err(no_universe(name));
+        }
+        Ok(Response::new(describe(&self.current()?.snapshot)))
+    }
+
+    async fn list_symbols(
+        &self,
+        request: Request<v1::ListSymbolsRequest>,
+    ) -> Result<Response<v1::ListSymbolsResponse>, Status> {
+        let deadline = call::deadline(request.metadata());
+        let asked = SymbolsRequest::try_from(request.get_ref())?;
+        if !asked.universe.is_empty() && asked.universe != "default" {
+            return Err(no_universe(&format!("universes/{}", asked.universe)));
+        }
+        let digest = {
+            let bare = v1::ListSymbolsRequest {
+                page_size: 0,
+                page_token: String::new(),
+                ..request.get_ref().clone()
+            };
+            Digest::of(&bare.encode_to_vec().iter().map(|b| format!("{b:02x}")).collect::<String>())
+        };
+        let mut pin = asked.as_of.map_or(Snapshots::Newest, Snapshots::AsOf);
+        let mut skip = 0;
+        if !asked.page_token.is_empty() {
+            let page = token::read(LIST_SYMBOLS, digest, &asked.page_token)?;
+            (pin, skip) = (Snapshots::Snapshot(page.snapshot), page.skip);
+        }
+        // A scan over attributes alone: the filter is checked and evaluated like any other.
+        let spec = ScanSpec {
+            filter: asked.filter.clone(),
+            columns: vec!["symbol".to_owned()],
+            limit: LIMIT_MAX,
+            ..ScanSpec::default()
+        };
+        let scan = ScanRequest {
+            spec,
+            pin,
+            policy: DataPolicy::CachedOnly,
+            deadline: Some(deadline),
+            ..ScanRequest::default()
+        };
+        let answer = self.0.engine().map_err(status::of)?.scan(&scan).await.map_err(status::of)?;
+        if answer.plan.touches_bars() {
+            let message = "uses bars; only attributes such as sector or market_cap can stand here".to_owned();
+            return Err(status::of(EngineError::BadField { field: "filter", message }));
+        }
+        let snapshot = &answer.published.snapshot;
+        let mut ids = answer.rows.symbols;
+        for (name, order) in asked.order_by.iter().rev() {
+            ids.sort_by(|a, b| {
+                let by_key = by_attribute(&snapshot.universe, name, *a, *b);
+                if *order == Order::Descending { by_key.reverse_known() } else { by_key.0 }
+            });
+        }
+        let end = skip.saturating_add(asked.page_size).min(ids.len());
+        let page = ids.get(skip..end).unwrap_or_default();
+        let symbols = page.iter().map(|id| of(snapshot, *id, &asked.mask)).collect();
+        let more = Page { snapshot: snapshot.id.to_string(), skip: end };
+        Ok(Response::new(v1::ListSymbolsResponse {
+            symbols,
+            next_page_token: if end < ids.len() { token::write(LIST_SYMBOLS, digest, &more) } else { String::new() },
+            total_size: ids.len() as i64,
+        }))
+    }
+
+    async fn get_symbol(
+        &self,
+        request: Request<v1::GetSymbolRequest>,
+    ) -> Result<Response<v1::Symbol>, Status> {
+        let asked = request.get_ref();
+        let published = match asked.as_of.as_ref().map(read_timestamp) {
+            None => self.current()?,
+            Some(None) => {
+                let message = "is no instant between the years 1678 and 2262".to_owned();
+                return Err(status::of(EngineError::BadField { field: "as_of", message }));
+            }
+            Some(Some(at)) => {
+                let scan = ScanRequest { pin: Snapshots::AsOf(at), plan_only: true, ..ScanRequest::default() };
+                self.0.engine().map_err(status::of)?.scan(&scan).await.map_err(status::of)?.published
+            }
+        };
+        let snapshot = &published.snapshot;
+        let id = snapshot
+            .universe
+            .find(&asked.symbol)
+            .ok_or_else(|| status::of(EngineError::NotFound { what: "symbol", name: asked.symbol.clone() }))?;
+        Ok(Response::new(of(snapshot, id, &Mask::default())))
+    }
+}
+
+impl Universes {
+    fn current(&self) -> Result<Arc<Published>, Status> {
+        if self.0.is_draining() {
+            return Err(status::draining());
+        }
+        self.0.engine().and_then(|engine| engine.current()).map_err(status::of)
+    }
+}
+
+fn no_universe(name: &str) -> Status {
+    status::of(EngineError::NotFound { what: "universe", name: name.chars().take(80).collect() })
+}
+
+/// One symbol with the bars held of it.
+fn of(snapshot: &Snapshot, id: SymbolId, mask: &Mask) -> v1::Symbol {
+    let panel = &snapshot.daily;
+    let calendar = Calendar::us_equities();
+    let bars = panel.bars(id);
+    let coverage = mask.has("coverage").then(|| Coverage {
+        first: panel.oldest(id).map(|d| calendar.midnight(d)),
+        last: panel.newest(id).map(|d| calendar.midnight(d)),
+        bars: bars as u64,
+        gaps: (panel.span(id) - bars) as u64,
+    });
+    symbol(&snapshot.universe.listing(id), coverage, mask)
+}
+
+/// An ordering, and whether null took part in it: null is last both ways.
+struct ByKey(Ordering, bool);
+
+impl ByKey {
+    fn reverse_known(self) -> Ordering {
+        if self.1 { self.0 } else { self.0.reverse() }
+    }
+}
+
+fn by_attribute(universe: &Universe, name: &str, a: SymbolId, b: SymbolId) -> ByKey {
+    let number = |values: &[f64]| {
+        let (a, b) = (values[a.index()], values[b.index()]);
+        match (a.is_nan(), b.is_nan()) {
+            (false, false) => ByKey(a.total_cmp(&b), false),
+            (a, b) => ByKey(a.cmp(&b), true),
+        }
+    };
+    let date = |values: &[Option<SessionDate>]| match (values[a.index()], values[b.index()]) {
+        (Some(a), Some(b)) => ByKey(a.cmp(&b), false),
+        (a, b) => ByKey(a.is_none().cmp(&b.is_none()), true),
+    };
+    match name {
+        "market_cap" => number(universe.market_cap()),
+        "shares_outstanding" => number(universe.shares_outstanding()),
+        "list_date" => date(universe.list_date()),
+        "delist_date" => date(universe.delist_date()),
+        "active" => ByKey(universe.active()[a.index()].cmp(&universe.active()[b.index()]), false),
+        _ => match TextAttribute::ALL.into_iter().find(|t| t.name() == name) {
+            Some(attribute) => {
+                let column = universe.text(attribute);
+                match (column.get(a), column.get(b)) {
+                    (Some(a), Some(b)) => ByKey(a.cmp(b), false),
+                    (a, b) => ByKey(a.is_none().cmp(&b.is_none()), true),
+                }
+            }
+            None => ByKey(a.cmp(&b), false),
+        },
+    }
+}
+
+fn describe(snapshot: &Snapshot) -> v1::Universe {
+    let universe = &snapshot.universe;
+    let total = universe.len().max(1) as f64;
+    let mut groups = std::collections::BTreeMap::new();
+    let mut attributes = Vec::new();
+    for attribute in TextAttribute::ALL {
+        let column = universe.text(attribute);
+        let mut counts: HashMap<u32, i64> = HashMap::new();
+        column.codes().iter().for_each(|code| *counts.entry(*code).or_default() += 1);
+        let unknown = counts.remove(&0).unwrap_or(0);
+        attributes.push(v1::AttributeInfo {
+            name: attribute.name().to_owned(),
+            r#type: v1::ColumnType::String.into(),
+            unit: String::new(),
+            coverage: 1.0 - unknown as f64 / total,
+        });
+        if attribute.is_group() {
+            let named = |(code, n): (u32, i64)| (column.dictionary()[code as usize].to_string(), n);
+            let counts = v1::GroupCounts { counts: counts.into_iter().map(named).collect() };
+            groups.insert(attribute.name().to_owned(), counts);
+        }
+    }
+    for (name, unit, values) in [
+        ("market_cap", "USD", universe.market_cap()),
+        ("shares_outstanding", "shares", universe.shares_outstanding()),
+    ] {
+        attributes.push(v1::AttributeInfo {
+            name: name.to_owned(),
+            r#type: v1::ColumnType::Number.into(),
+            unit: unit.to_owned(),
+            coverage: values.iter().filter(|v| !v.is_nan()).count() as f64 / total,
+        });
+    }
+    v1::Universe {
+        name: DEFAULT.to_owned(),
+        description: "the symbols that the provider lists".to_owned(),
+        symbols: i32::try_from(universe.len()).unwrap_or(i32::MAX),
+        groups,
+        update_time: Some(wire_timestamp(universe.updated())),
+        point_in_time_since: String::new(),
+        attributes,
+    }
+}

@@ -24,6 +24,7 @@ use crate::locked;
 use crate::map::Mapped;
 use crate::note;
 use crate::stage::{Staged, create_folder, sync_folder};
+use crate::walk::{What, walk};
 
 /// Smaller files are read: a mapping of its own would cost more than the copy.
 const MAPPED_BYTES_MIN: u64 = 64 << 10;
@@ -199,7 +200,7 @@ impl Shelf {
             folders.extend(path.parent().map(Path::to_owned));
         }
         for folder in &folders {
-            create_folder(&self.root, folder).map_err(|e| store_io("create", folder, &e))?;
+            self.create(folder).map_err(|e| store_io("create", folder, &e))?;
         }
         let staged = in_threads(blocks, |(key, block)| self.stage(market, key, block));
         let staged: Vec<(Staged, u64)> = staged.into_iter().collect::<Result<_, _>>()?;
@@ -237,6 +238,12 @@ impl Shelf {
         let data = bytemuck::cast_slice(block.data());
         let staged = Staged::write(&path, &[&head, data]).map_err(|e| store_io("write", &path, &e))?;
         Ok((staged, (head.len() + data.len()) as u64))
+    }
+
+    /// Creates a folder, durably. One at a time: who finds it there may rely on its being on disk.
+    fn create(&self, folder: &Path) -> io::Result<()> {
+        let _naming = locked(&self.naming);
+        create_folder(&self.root, folder)
     }
 
     /// Removes files beyond the bound. The naming lock is held.
@@ -287,7 +294,8 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let path = key::note_path(&self.root, market, name);
         let folder = key::market_folder(&self.root, market).join(key::NOTES);
-        let result = create_folder(&self.root, &folder)
+        let result = self
+            .create(&folder)
             .and_then(|()| Staged::write(&path, &[&note::head(at, body), body]))
             .and_then(|staged| {
                 let _naming = locked(&self.naming);
@@ -407,90 +415,4 @@ fn in_threads<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> V
         };
         parts.into_iter().flat_map(join).collect()
     })
-}
-
-/// A file below the store's folder.
-#[derive(Debug)]
-pub(crate) struct Walked {
-    pub(crate) path: PathBuf,
-    pub(crate) what: What,
-    pub(crate) bytes: u64,
-    modified: Option<std::time::SystemTime>,
-}
-
-/// What a file is, by its place and name.
-#[derive(Debug)]
-pub(crate) enum What {
-    /// A block.
-    Block(Name),
-    /// A note.
-    Note,
-    /// Written halfway by a process that ended.
-    Unfinished,
-    /// Set aside.
-    Damaged,
-}
-
-/// Lists the files of a store; whatever else lies there is left alone.
-pub(crate) fn walk(root: &Path) -> Result<Vec<Walked>, CacheError> {
-    let mut found = Vec::new();
-    for (market_folder, market_name) in entries(root)?.into_iter().filter(|(path, _)| path.is_dir()) {
-        let Some(market) = key::market_of(&market_name) else { continue };
-        for (folder, name) in entries(&market_folder)?.into_iter().filter(|(path, _)| path.is_dir()) {
-            if name == key::NOTES {
-                collect(&folder, &mut found, |file| file.ends_with(key::NOTE_ENDING).then_some(What::Note))?;
-            } else if let Ok(timeframe) = name.parse::<Timeframe>() {
-                let days = folder.join(key::DAYS);
-                if timeframe == Timeframe::Day && days.is_dir() {
-                    collect(&days, &mut found, |file| {
-                        Some(What::Block((market.clone(), BlockKey::Day(key::day_of(file)?))))
-                    })?;
-                }
-                let symbols = folder.join(key::SYMBOLS);
-                if symbols.is_dir() {
-                    collect(&symbols, &mut found, |file| {
-                        let symbol = key::symbol_of(file)?;
-                        Some(What::Block((market.clone(), BlockKey::Symbol(timeframe, symbol))))
-                    })?;
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
-fn collect(
-    folder: &Path,
-    found: &mut Vec<Walked>,
-    what: impl Fn(&str) -> Option<What>,
-) -> Result<(), CacheError> {
-    for (path, name) in entries(folder)? {
-        let kind = if name.starts_with(key::UNFINISHED) {
-            Some(What::Unfinished)
-        } else if name.ends_with(key::DAMAGED_ENDING) {
-            Some(What::Damaged)
-        } else {
-            what(&name)
-        };
-        let Some(what) = kind else { continue };
-        let metadata = match fs::metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other.map_err(CacheError::io("read", &path))?,
-        };
-        if metadata.is_file() {
-            found.push(Walked { path, what, bytes: metadata.len(), modified: metadata.modified().ok() });
-        }
-    }
-    Ok(())
-}
-
-fn entries(folder: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).map_err(CacheError::io("list", folder))? {
-        let entry = entry.map_err(CacheError::io("list", folder))?;
-        if let Ok(name) = entry.file_name().into_string() {
-            found.push((entry.path(), name));
-        }
-    }
-    Ok(found)
 }

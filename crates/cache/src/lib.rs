@@ -20,6 +20,7 @@ mod note;
 mod stage;
 mod tiers;
 mod verify;
+mod walk;
 
 pub use error::CacheError;
 pub use tiers::{Tiers, TiersConfig};

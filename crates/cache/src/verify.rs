@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::{CacheError, ReadFault};
-use crate::file::{What, open_block, walk};
+use crate::file::open_block;
 use crate::key::LAYOUT;
 use crate::note;
+use crate::walk::{What, walk};
 
 /// A file that does not read back.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,11 +45,12 @@ pub struct Aggregates {
 }
 
 impl Aggregates {
-    /// Whether the answer is empty in a way that an honest empty one is not: it has a `results` without
-    /// rows, or claims rows that it did not send.
+    /// Whether the answer is empty in a way that an honest empty one is not: it has a `results` without rows,
+    /// or claims rows that it did not send.
     #[must_use]
     pub fn is_suspiciously_empty(&self) -> bool {
-        self.rows.is_empty() && (self.empty_results || self.results_count.is_some_and(|n| n > 0))
+        let claims = self.results_count.unwrap_or(0).max(self.query_count.unwrap_or(0)) > 0;
+        self.rows.is_empty() && (self.empty_results || claims)
     }
 }
 

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// Calls that may wait; the callers' own bounds are far below.
 const WAITING_MAX: usize = 100_000;
+/// Calls up to which an estimate follows the window exactly.
+const ESTIMATED_MAX: u64 = 100_000;
 
 /// Hands out turns.
 pub(crate) struct Limiter {
@@ -126,15 +128,20 @@ impl Limiter {
 
     /// How long `calls` calls from now would take.
     pub(crate) fn estimate(&self, calls: u64) -> Duration {
-        // On a copy, so that nobody waits for a long estimate.
+        // On a copy, so that nobody waits for a long estimate; what is beyond it takes the usual pace.
         let log = self.state().log.clone();
-        log.estimated_time(self.now(), calls)
+        let near = log.estimated_time(self.now(), calls.min(ESTIMATED_MAX));
+        let beyond = calls.saturating_sub(ESTIMATED_MAX) as f64 / self.refill_per_second();
+        near.saturating_add(Duration::try_from_secs_f64(beyond).unwrap_or(Duration::MAX))
     }
 
-    /// Calls that could be made now.
-    pub(crate) fn available(&self) -> u32 {
+    /// Calls that could be made now; infinite without a limit.
+    pub(crate) fn available(&self) -> f64 {
         let now = self.now();
-        self.state().log.available(now)
+        match self.state().log.available(now) {
+            u32::MAX => f64::INFINITY,
+            calls => f64::from(calls),
+        }
     }
 
     /// How many calls come free a second in the long run; infinite without a limit.
@@ -247,6 +254,7 @@ mod tests {
         }
         assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
         assert!(limiter.estimate(3) > Duration::ZERO);
+        assert!(limiter.estimate(u64::MAX) > Duration::from_secs(1 << 40));
         assert!(limiter.log().len() <= 3);
     }
 
@@ -267,7 +275,7 @@ mod tests {
     async fn a_rejection_holds_everybody_back() {
         let limiter = limiter("100/s", 10);
         limiter.rejected(Some(Duration::from_millis(120)));
-        assert_eq!(limiter.available(), 0);
+        assert_eq!(limiter.available(), 0.0);
         let began = Instant::now();
         let _turn = limiter.turn(Interactive).await.unwrap();
         assert!(began.elapsed() >= Duration::from_millis(115));

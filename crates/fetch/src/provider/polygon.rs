@@ -403,7 +403,7 @@ impl BarSource for Polygon {
             errors: read(&self.counters.errors),
             rate_limited: read(&self.counters.rate_limited),
             retries: read(&self.counters.retries),
-            available: f64::from(self.limiter.available()),
+            available: self.limiter.available(),
             refill_per_second: self.limiter.refill_per_second(),
         }
     }

@@ -1,0 +1,246 @@
+//! The backend: splits a panel into parts of tiles, runs the plan's program on them, and ranks what comes out.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use panscan_core::block::WIDTH;
+use panscan_core::panel::Panel;
+use panscan_core::plan::{NodeId, Plan, Tail};
+use panscan_core::port::{Cancel, Compute, ComputeError, ScanJob};
+use panscan_core::rank::{self, RankedRows};
+use panscan_core::universe::Population;
+
+use crate::crew::{Crew, Work};
+use crate::error::CpuError;
+use crate::floor;
+use crate::program::Program;
+use crate::simd::{Isa, Level};
+use crate::tile::{self, Scratch};
+
+/// Most threads that a backend takes.
+pub const THREADS_MAX: usize = 1024;
+
+/// Tiles in a part at most: small enough that threads end together, large enough that a part is several
+/// microseconds and reads memory in order.
+const PART_TILES_MAX: usize = 8;
+
+/// One value per symbol of the universe.
+type Column = Arc<[f64]>;
+
+/// Evaluates plans on the processor, with its own threads and the vectors found at construction.
+pub struct CpuBackend {
+    isa: Isa,
+    crew: Crew,
+}
+
+impl fmt::Debug for CpuBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CpuBackend({})", self.describe())
+    }
+}
+
+impl CpuBackend {
+    /// A backend of `threads` threads (the calling one counts) with the widest vectors of this machine.
+    ///
+    /// # Errors
+    ///
+    /// [`CpuError::Threads`] for none or too many, [`CpuError::Spawn`] when the system gives no thread.
+    pub fn new(threads: usize) -> Result<Self, CpuError> {
+        Self::with_level(threads, Level::detect())
+    }
+
+    /// The same with chosen vectors.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`CpuBackend::new`], and [`CpuError::Level`] when this machine lacks them.
+    pub fn with_level(threads: usize, level: Level) -> Result<Self, CpuError> {
+        if threads == 0 || threads > THREADS_MAX {
+            return Err(CpuError::Threads { given: threads, max: THREADS_MAX });
+        }
+        let isa = Isa::new(level).ok_or(CpuError::Level { level, available: Level::detect() })?;
+        Ok(Self { isa, crew: Crew::new(threads)? })
+    }
+
+    /// The vectors it uses.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.isa.level()
+    }
+
+    /// The threads it uses, the calling one included.
+    #[must_use]
+    pub fn threads(&self) -> usize {
+        self.crew.threads()
+    }
+
+    /// The last values of `nodes` for every symbol, in their order: a scan without filter, ranking and memo.
+    /// NaN where there is no value; symbols outside the population may have any.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Compute::scan`].
+    pub fn columns(&self, job: &ScanJob<'_>, nodes: &[NodeId]) -> Result<Vec<Column>, ComputeError> {
+        self.evaluate(job, nodes).map(|(columns, _)| columns)
+    }
+
+    /// Reads the last rows of some fields of every tile and returns a sum that depends on all of them: how long
+    /// this takes is what no scan that needs those rows can go below.
+    #[must_use]
+    pub fn read_floor(&self, panel: &Arc<Panel>, fields: &[(panscan_core::bar::Field, Tail)]) -> f64 {
+        let tiles = panel.tiles().len();
+        let size = part_tiles(tiles, self.threads());
+        let read = Arc::new(floor::Read::new(self.isa, panel.clone(), fields, size));
+        self.crew.run(read.clone(), tiles.div_ceil(size));
+        read.sum()
+    }
+
+    /// Columns of `nodes`, and whether every tile was computed.
+    fn evaluate(&self, job: &ScanJob<'_>, nodes: &[NodeId]) -> Result<(Vec<Column>, bool), ComputeError> {
+        if job.cancel.is_cancelled() {
+            return Err(ComputeError::Cancelled);
+        }
+        let panel = job.snapshot.panel(job.plan.adjustment).ok_or_else(|| ComputeError::NoPanel {
+            what: format!("{:?} adjusted {}", job.plan.adjustment, job.plan.timeframe),
+        })?;
+        let program = Program::new(job.plan, nodes, job.snapshot)?;
+        let size = part_tiles(panel.tiles().len(), self.threads());
+        let parts = panel.tiles().len().div_ceil(size);
+        let evaluation = Arc::new(Evaluation {
+            isa: self.isa,
+            program,
+            panel: panel.clone(),
+            wanted: wanted(job.population, panel.tiles().len()),
+            cancel: job.cancel.clone(),
+            cancelled: AtomicBool::new(false),
+            size,
+            results: (0..parts).map(|_| Mutex::new(Vec::new())).collect(),
+        });
+        if !self.crew.run(evaluation.clone(), parts) {
+            return Err(ComputeError::Device {
+                device: self.describe(),
+                message: "a kernel failed; the scan's plan is not usable on this backend".to_owned(),
+            });
+        }
+        if evaluation.cancelled.load(Ordering::Relaxed) {
+            return Err(ComputeError::Cancelled);
+        }
+        let complete = evaluation.wanted.iter().all(|wanted| *wanted);
+        Ok((evaluation.columns(), complete))
+    }
+}
+
+impl Compute for CpuBackend {
+    fn describe(&self) -> String {
+        let threads = self.threads();
+        format!("cpu {}, {threads} thread{}", self.level(), if threads == 1 { "" } else { "s" })
+    }
+
+    fn scan(&self, job: &ScanJob<'_>) -> Result<RankedRows, ComputeError> {
+        let plan: &Plan = job.plan;
+        let epoch = job.snapshot.epoch;
+        let mut columns: Vec<Option<Column>> = vec![None; plan.nodes.len()];
+        let mut missing: Vec<NodeId> = Vec::new();
+        let mut memoized: Vec<NodeId> = Vec::new();
+        for root in plan.roots().into_iter().filter(|root| rank::is_numeric(plan, *root)) {
+            match job.memo.and_then(|memo| memo.get(epoch, plan.node(root).digest)) {
+                // Anything else is of another universe and cannot be used.
+                Some(values) if values.len() == job.snapshot.universe.len() => {
+                    columns[root.index()] = Some(values);
+                    memoized.push(root);
+                }
+                _ => missing.push(root),
+            }
+        }
+        if !missing.is_empty() {
+            let (computed, complete) = self.evaluate(job, &missing)?;
+            for (root, values) in missing.into_iter().zip(computed) {
+                if let Some(memo) = job.memo.filter(|_| complete) {
+                    memo.put(epoch, plan.node(root).digest, values.clone());
+                }
+                columns[root.index()] = Some(values);
+            }
+        }
+        let column = |node: NodeId| columns[node.index()].as_deref().unwrap_or_default();
+        let mut rows = rank::select(plan, job.snapshot, job.population, job.skip, &column);
+        rows.memoized = memoized;
+        Ok(rows)
+    }
+}
+
+/// Tiles per part.
+fn part_tiles(tiles: usize, threads: usize) -> usize {
+    tiles.div_ceil(threads * 8).clamp(1, PART_TILES_MAX)
+}
+
+/// For each tile whether a member of the population is in it.
+fn wanted(population: &Population, tiles: usize) -> Vec<bool> {
+    if population.is_all() {
+        return vec![true; tiles];
+    }
+    let mut wanted: Vec<bool> =
+        population.members().chunks(WIDTH).map(|lanes| lanes.contains(&true)).collect();
+    wanted.resize(tiles, false);
+    wanted
+}
+
+/// A program on all tiles of a panel, in parts of `size` tiles.
+struct Evaluation {
+    isa: Isa,
+    program: Program,
+    panel: Arc<Panel>,
+    wanted: Vec<bool>,
+    cancel: Cancel,
+    cancelled: AtomicBool,
+    size: usize,
+    /// Per part, `[root][tile of the part][lane]`.
+    results: Vec<Mutex<Vec<f64>>>,
+}
+
+impl Evaluation {
+    fn tiles(&self, part: usize) -> std::ops::Range<usize> {
+        part * self.size..(part * self.size + self.size).min(self.panel.tiles().len())
+    }
+
+    /// Joins the parts into one column per root.
+    fn columns(&self) -> Vec<Column> {
+        let symbols = self.panel.symbols();
+        let parts: Vec<_> =
+            self.results.iter().map(|p| p.lock().unwrap_or_else(PoisonError::into_inner)).collect();
+        (0..self.program.roots)
+            .map(|root| {
+                let mut column: Column = std::iter::repeat_n(f64::NAN, symbols).collect();
+                if let Some(column) = Arc::get_mut(&mut column) {
+                    for (values, lanes) in parts.iter().zip(column.chunks_mut(self.size * WIDTH)) {
+                        let each = values.len() / self.program.roots;
+                        let len = lanes.len();
+                        lanes.copy_from_slice(&values[root * each..][..len]);
+                    }
+                }
+                column
+            })
+            .collect()
+    }
+}
+
+impl Work for Evaluation {
+    fn part(&self, part: usize, scratch: &mut Scratch) {
+        let tiles = self.tiles(part);
+        let each = tiles.len() * WIDTH;
+        let mut values = vec![f64::NAN; each * self.program.roots];
+        for (at, index) in tiles.enumerate() {
+            if self.cancel.is_cancelled() {
+                self.cancelled.store(true, Ordering::Relaxed);
+                break;
+            }
+            if !self.wanted[index] {
+                continue;
+            }
+            tile::run(self.isa, &self.program, &self.panel.tiles()[index], index, scratch, |root, row| {
+                values[root * each + at * WIDTH..][..WIDTH].copy_from_slice(row);
+            });
+        }
+        *self.results[part].lock().unwrap_or_else(PoisonError::into_inner) = values;
+    }
+}

@@ -1,0 +1,248 @@
+//! A plan made ready for tiles: which nodes have to run for the roots that are asked for, over how many rows
+//! each, and in which scratch slot its rows lie. Not here: anything that touches a bar.
+
+use panscan_core::attribute::attribute_column;
+use panscan_core::bar::Field;
+use panscan_core::block::WIDTH;
+use panscan_core::plan::{Binary, NodeId, Op, Plan, Recursive, Shape, Stage, Unary, Window};
+use panscan_core::port::ComputeError;
+use panscan_core::snapshot::Snapshot;
+
+use crate::lanes::Row;
+
+/// Every row of a tile.
+pub(crate) const ALL: usize = usize::MAX;
+
+/// What a step does; its inputs are nodes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    /// A constant, by its place in [`Program::constants`].
+    Constant(usize),
+    /// Values of the universe, by their place in [`Program::attributes`].
+    Attribute(usize),
+    /// A column of the tile, read where it lies.
+    Field(Field),
+    /// Element-wise.
+    Unary(Unary, usize),
+    /// Element-wise.
+    Binary(Binary, usize, usize),
+    /// Element-wise.
+    Round(i32, usize),
+    /// Condition, then, otherwise.
+    Choose(usize, usize, usize),
+    /// The input so many rows up, read where it lies.
+    Lag(usize, usize),
+    /// Over the last rows.
+    Window(Window, usize, usize),
+    /// Over all rows.
+    Recursive(Recursive, u32, usize),
+}
+
+/// One node of the plan on every tile.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// The node.
+    pub(crate) node: usize,
+    /// What to do.
+    pub(crate) action: Action,
+    /// Rows that its readers look at.
+    pub(crate) need: usize,
+    /// Where its rows go, if they are not read in place.
+    pub(crate) slot: usize,
+    /// One value per symbol: its single row stands for all rows of a reader.
+    pub(crate) single: bool,
+    /// It may turn a null into a value, so rows above a lane's first bar have to be cleared.
+    pub(crate) fills: bool,
+    /// Which root it is.
+    pub(crate) root: Option<usize>,
+}
+
+/// What runs on each tile.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) steps: Vec<Step>,
+    /// Nodes of the plan.
+    pub(crate) nodes: usize,
+    /// Rows that each slot needs at most; [`ALL`] for a whole tile.
+    pub(crate) slots: Vec<usize>,
+    pub(crate) constants: Vec<Row>,
+    /// One number per symbol, padded to whole tiles.
+    pub(crate) attributes: Vec<Vec<f64>>,
+    /// Roots that it computes.
+    pub(crate) roots: usize,
+}
+
+impl Program {
+    /// Prepares `roots`, in their order.
+    ///
+    /// # Errors
+    ///
+    /// [`ComputeError::Device`] when the plan is not one that the planner makes: a window over something that is no
+    /// series, an input that is not there, text among numbers.
+    pub(crate) fn new(plan: &Plan, roots: &[NodeId], snapshot: &Snapshot) -> Result<Self, ComputeError> {
+        let need = needs(plan, roots)?;
+        let mut program = Self {
+            steps: Vec::new(),
+            nodes: plan.nodes.len(),
+            slots: Vec::new(),
+            constants: Vec::new(),
+            attributes: Vec::new(),
+            roots: roots.len(),
+        };
+        for (index, node) in plan.nodes.iter().enumerate().filter(|(i, _)| need[*i] > 0) {
+            let input = |k: usize| node.inputs[k].index();
+            let action = match &node.op {
+                Op::Constant(value) => {
+                    program.constants.push([*value; WIDTH]);
+                    Action::Constant(program.constants.len() - 1)
+                }
+                Op::Field(field) => Action::Field(*field),
+                _ if node.stage == Stage::Attribute => {
+                    let mut values = attribute_column(plan, id(index), snapshot);
+                    values.resize(snapshot.universe.len().next_multiple_of(WIDTH), f64::NAN);
+                    program.attributes.push(values);
+                    Action::Attribute(program.attributes.len() - 1)
+                }
+                Op::Unary(op) => Action::Unary(*op, input(0)),
+                Op::Binary(op) => Action::Binary(*op, input(0), input(1)),
+                Op::Round(digits) => Action::Round(*digits, input(0)),
+                Op::If => Action::Choose(input(0), input(1), input(2)),
+                Op::Lag(k) => Action::Lag(*k as usize, input(0)),
+                Op::Window(op, n) => Action::Window(*op, *n as usize, input(0)),
+                Op::Recursive(op, n) => Action::Recursive(*op, *n, input(0)),
+                _ => return Err(unfit(plan, index, "is no number")),
+            };
+            let fills = matches!(
+                action,
+                Action::Unary(Unary::IsNull, _)
+                    | Action::Binary(Binary::Coalesce | Binary::And | Binary::Or, ..)
+                    | Action::Choose(..)
+            );
+            program.steps.push(Step {
+                node: index,
+                action,
+                need: need[index],
+                slot: 0,
+                single: node.shape != Shape::Series,
+                fills: fills && node.shape == Shape::Series,
+                root: roots.iter().position(|r| r.index() == index),
+            });
+        }
+        program.place();
+        Ok(program)
+    }
+
+    /// Gives every step whose rows have to be kept a slot that is free from its first to its last reader.
+    fn place(&mut self) {
+        let mut last = vec![0_usize; self.nodes];
+        for (at, step) in self.steps.iter().enumerate().rev() {
+            let until = match step.action {
+                // A reader of the lag reads the rows of its input.
+                Action::Lag(..) => last[step.node].max(at),
+                _ => at,
+            };
+            for input in inputs(step.action).into_iter().flatten() {
+                last[input] = last[input].max(until);
+            }
+        }
+        let mut free: Vec<usize> = Vec::new();
+        let mut taken: Vec<(usize, usize)> = Vec::new();
+        for (at, step) in self.steps.iter_mut().enumerate() {
+            if matches!(step.action, Action::Constant(_) | Action::Attribute(_) | Action::Field(_)) {
+                continue;
+            }
+            taken.retain(|(slot, until)| {
+                let over = *until < at;
+                if over {
+                    free.push(*slot);
+                }
+                !over
+            });
+            // The smallest that is large enough, else the largest, which then grows.
+            free.sort_by_key(|slot| self.slots[*slot]);
+            let fitting = free.iter().position(|slot| self.slots[*slot] >= step.need);
+            step.slot = match fitting.or(free.len().checked_sub(1)) {
+                Some(at) => free.remove(at),
+                None => {
+                    self.slots.push(0);
+                    self.slots.len() - 1
+                }
+            };
+            self.slots[step.slot] = self.slots[step.slot].max(step.need);
+            taken.push((step.slot, last[step.node].max(at)));
+        }
+    }
+}
+
+fn id(index: usize) -> NodeId {
+    NodeId(u32::try_from(index).unwrap_or(u32::MAX))
+}
+
+fn unfit(plan: &Plan, index: usize, what: &str) -> ComputeError {
+    ComputeError::Device {
+        device: "cpu".to_owned(),
+        message: format!("node {index} ({}) {what}", plan.nodes[index].text),
+    }
+}
+
+/// The nodes that an action reads.
+fn inputs(action: Action) -> [Option<usize>; 3] {
+    match action {
+        Action::Constant(_) | Action::Attribute(_) | Action::Field(_) => [None; 3],
+        Action::Unary(_, a)
+        | Action::Round(_, a)
+        | Action::Lag(_, a)
+        | Action::Window(_, _, a)
+        | Action::Recursive(_, _, a) => [Some(a), None, None],
+        Action::Binary(_, a, b) => [Some(a), Some(b), None],
+        Action::Choose(a, b, c) => [Some(a), Some(b), Some(c)],
+    }
+}
+
+/// Rows of each node that the roots need; 0 for none.
+fn needs(plan: &Plan, roots: &[NodeId]) -> Result<Vec<usize>, ComputeError> {
+    let mut need = vec![0_usize; plan.nodes.len()];
+    for root in roots {
+        match need.get_mut(root.index()) {
+            Some(need) => *need = 1,
+            None => {
+                return Err(ComputeError::Device {
+                    device: "cpu".to_owned(),
+                    message: format!("root {} is beyond the plan's nodes", root.index()),
+                });
+            }
+        }
+    }
+    for (index, node) in plan.nodes.iter().enumerate().rev() {
+        if node.shape != Shape::Series && need[index] > 0 {
+            need[index] = 1;
+        }
+        let rows = need[index];
+        if rows == 0 || node.stage == Stage::Attribute {
+            continue;
+        }
+        let (count, per_input, series) = match &node.op {
+            Op::Unary(_) | Op::Round(_) => (1, rows, false),
+            Op::Binary(_) => (2, rows, false),
+            Op::If => (3, rows, false),
+            Op::Lag(k) => (1, rows.saturating_add(*k as usize), true),
+            Op::Window(_, n) => (1, rows.saturating_add((*n as usize).saturating_sub(1)), true),
+            Op::Recursive(_, n) if *n > 0 => (1, ALL, true),
+            Op::Recursive(..) => return Err(unfit(plan, index, "has a window of 0")),
+            _ => (0, 0, false),
+        };
+        if node.inputs.len() != count {
+            return Err(unfit(plan, index, "has the wrong number of inputs"));
+        }
+        for input in &node.inputs {
+            if input.index() >= index {
+                return Err(unfit(plan, index, "reads a node that does not come before it"));
+            }
+            if series && plan.node(*input).shape != Shape::Series {
+                return Err(unfit(plan, index, "needs a series"));
+            }
+            need[input.index()] = need[input.index()].max(per_input);
+        }
+    }
+    Ok(need)
+}

@@ -3,8 +3,10 @@
 //! The way is lexer, parser, lowering into a graph of shared nodes, plan. Not here: what functions exist and how
 //! they are defined ([`crate::indicator`]), and how a plan is computed (the backends).
 
+mod argument;
 mod ast;
 mod call;
+mod compare;
 mod error;
 mod explain;
 mod graph;

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod bars;
 pub mod batch;
 pub mod expression;
+pub mod frame;
 pub mod mask;
 pub mod plan;
 pub mod request;

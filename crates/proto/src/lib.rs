@@ -9,6 +9,7 @@ pub mod kind;
 pub mod v1;
 
 pub use error::{Error, Violation, Violations};
+pub use prost_types;
 
 /// The descriptors of `panscan.v1` and of what it imports, encoded, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/panscan.v1.bin"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use panscan_core::block::{BarKey, Block, BlockBuilder};
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Call, CostModel, Cover, Missing, cover};
@@ -48,24 +48,29 @@ impl Engine {
         let mut filled = Filled::default();
         let mut learned = false;
         let mut newest_with_bars: Option<SessionDate> = None;
-        let mut answers = futures::stream::iter(asks)
-            .map(|ask| async move {
-                let answer = self.ask(&ask).await;
-                (ask, answer)
-            })
-            .buffer_unordered(self.0.config.workers.max(1));
+        let mut waiting = asks.into_iter();
+        // Tasks of their own rather than futures polled from here: one of them may hold what another call made
+        // from this loop waits for. Dropping the set ends them.
+        let mut under_way = tokio::task::JoinSet::new();
         loop {
+            while under_way.len() < self.0.config.workers.max(1)
+                && let Some(ask) = waiting.next()
+            {
+                let engine = self.clone();
+                under_way.spawn(async move { (engine.ask(&ask).await, ask) });
+            }
             let next = match until {
-                Some(until) => match tokio::time::timeout_at(until, answers.next()).await {
+                Some(until) => match tokio::time::timeout_at(until, under_way.join_next()).await {
                     Ok(next) => next,
                     Err(_) => {
                         filled.out_of_time = true;
                         break;
                     }
                 },
-                None => answers.next().await,
+                None => under_way.join_next().await,
             };
-            let Some((ask, answer)) = next else { break };
+            let Some(next) = next else { break };
+            let Ok((answer, ask)) = next else { continue };
             match answer {
                 Ok(landed) => {
                     filled.calls += landed.calls;
@@ -77,7 +82,11 @@ impl Engine {
                     let empty = landed.bars == 0 && landed.calls > 0 && day(&ask) < newest_with_bars;
                     if let (true, false, Some(session), Some(oldest)) = (empty, learned, day(&ask), oldest) {
                         learned = true;
-                        filled.calls += self.learn_first_session(session, oldest).await;
+                        let learning = self.learn_first_session(session, oldest);
+                        filled.calls += match until {
+                            Some(until) => tokio::time::timeout_at(until, learning).await.unwrap_or(0),
+                            None => learning.await,
+                        };
                     }
                 }
                 Err(error @ SourceError::Key { .. }) => {
@@ -136,13 +145,8 @@ impl Engine {
     /// Fetches, keeps and marks as held.
     async fn bring(&self, ask: &BarAsk) -> Result<Landed, SourceError> {
         let source = &self.0.parts.source;
-        let mut fetched = source.fetch(ask, Urgency::Interactive).await?;
-        let mut calls = u64::from(fetched.calls);
-        if day(ask).is_some() && fetched.block.symbols().is_empty() {
-            // A provider now and then answers nothing where it has a day: once more before that is believed.
-            fetched = source.fetch(ask, Urgency::Interactive).await?;
-            calls += u64::from(fetched.calls);
-        }
+        let fetched = source.fetch(ask, Urgency::Interactive).await?;
+        let calls = u64::from(fetched.calls);
         let bars = fetched.block.count_bars() as u64;
         self.keep(ask, fetched).await;
         Ok(Landed { bars, calls })

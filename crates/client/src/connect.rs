@@ -29,6 +29,9 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Messages are 1 MiB at most, but for a single row that is larger.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
+/// HTTP/2 window of a stream: a whole market's columns arrive without waiting for an acknowledgement.
+const WINDOW_BYTES: u32 = 4 << 20;
+
 /// How the server compresses its messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
@@ -129,7 +132,8 @@ impl Connect {
         let endpoint = endpoint
             .connect_timeout(self.connect_timeout)
             .tcp_nodelay(true)
-            .http2_adaptive_window(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(4 * WINDOW_BYTES)
             .http2_keep_alive_interval(Duration::from_secs(30));
         let connecting = tokio::time::timeout(self.connect_timeout, endpoint.connect());
         let channel = match connecting.await {

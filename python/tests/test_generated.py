@@ -5,7 +5,7 @@ import unittest
 
 import numpy as np
 from definitions import COLUMNS, disagreements, expected, from_truth
-from market import ALL, KilledMidway, Market
+from market import ALL, KilledMidway, Market, shortfalls, told
 from panscan.v1 import types_pb2
 from panscan_client import Panscan
 from processes import Server, Sim, folder
@@ -60,7 +60,7 @@ class FaultyProvider(unittest.TestCase):
                         columns=COLUMNS, limit=ALL, timeout=300, adjustment=types_pb2.ADJUSTMENT_RAW
                     )
             self.assertGreater(sum(sim.audit()["faults_injected"].values()), 0)
-            self.assertTrue(scan.summary.complete, scan.diagnostics)
+            self.assertEqual(shortfalls(scan), [])
             self.assertEqual(disagreements(scan, values)[:10], [])
             self.assertEqual(len(scan.symbols), len(values))
 
@@ -72,10 +72,10 @@ class FaultyProvider(unittest.TestCase):
                 scan = market.scan(columns=COLUMNS, limit=ALL, timeout=60)
                 self.assertFalse(scan.summary.complete)
                 self.assertEqual(scan.symbols, [])
-                self.assertTrue(scan.reasons() & {"SYMBOL_FETCH_FAILED", "SYMBOL_NO_BARS"}, scan.diagnostics)
+                self.assertTrue(scan.reasons() & {"SYMBOL_FETCH_FAILED", "SYMBOL_NO_BARS"}, told(scan))
                 sim.post("/_sim/faults", "{}")
                 scan = market.scan(columns=COLUMNS, limit=ALL, timeout=60)
-                self.assertTrue(scan.summary.complete, scan.diagnostics)
+                self.assertEqual(shortfalls(scan), [])
                 self.assertEqual(len(scan.symbols), 30)
 
 

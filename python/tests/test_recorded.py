@@ -24,7 +24,7 @@ class Recorded:
 class Recorded2016(Recorded, Market, unittest.TestCase):
     def test_it_is_the_market_that_was_recorded(self):
         self.assertEqual(len(self.values), 6_596)
-        self.assertEqual(self.sim.grouped() >= self.sessions, True)
+        self.assertEqual(sum(len(own) for own in self.raw.values()), 1_517_173)
 
     def test_attributes_of_the_universe_file(self):
         scan = self.scan(columns=["sector", "market_cap"], filter="sector == 'Technology' and market_cap > 10B")

@@ -3,6 +3,7 @@
 
 mod changelog;
 mod imports;
+mod readme;
 mod text;
 
 use std::fs;
@@ -55,6 +56,7 @@ fn findings(sources: &[Source]) -> Vec<String> {
     let mut findings = text::findings(sources);
     findings.extend(imports::findings(sources));
     findings.extend(changelog::findings(sources));
+    findings.extend(readme::findings(sources));
     findings
 }
 

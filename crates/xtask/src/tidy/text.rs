@@ -62,7 +62,7 @@ pub(crate) fn findings(sources: &[Source]) -> Vec<String> {
             found.push(format!("{path}: no newline at the end"));
         }
         if source.extension() == "rs" {
-            if !text.starts_with("//!") {
+            if !text.starts_with("//!") && !text.starts_with("#![doc = include_str!(") {
                 found.push(format!(
                     "{path}: begins without `//!`: what lives here, what deliberately does not"
                 ));

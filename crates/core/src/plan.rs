@@ -372,10 +372,11 @@ impl Plan {
         series.map(|n| n.lookback + 1).max().unwrap_or(0)
     }
 
-    /// Further bars until every recursive node is settled.
+    /// Bars per symbol from which on no value depends on a seed by more than 1e-6 of it.
     #[must_use]
-    pub fn settle(&self) -> u32 {
-        self.nodes.iter().map(|n| n.settle).max().unwrap_or(0)
+    pub fn bars_settled(&self) -> u32 {
+        let series = self.nodes.iter().filter(|n| n.shape == Shape::Series);
+        series.map(|n| n.lookback + n.settle + 1).max().unwrap_or(0)
     }
 
     /// Whether every bar since history start is needed.

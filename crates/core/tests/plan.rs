@@ -154,7 +154,7 @@ fn tails_say_how_many_rows_are_read() {
         tail(&planned(&["sma(close, 9) * market_cap"]), |op| matches!(op, Op::Binary(_))),
         Tail::Rows(1)
     );
-    assert_eq!((rsi.bars_needed(), rsi.settle(), rsi.is_recursive()), (15, 187, true));
+    assert_eq!((rsi.bars_needed(), rsi.bars_settled(), rsi.is_recursive()), (15, 202, true));
     let attributes = planned(&["market_cap > 10B and sector in ['a', 'b']"]);
     assert_eq!((attributes.bars_needed(), attributes.touches_bars()), (0, false));
 }

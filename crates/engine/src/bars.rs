@@ -118,7 +118,9 @@ impl Engine {
         };
         if !unknown.is_empty() {
             answer.complete = false;
-            answer.diagnostics.push(Diagnostic::new(Reason::SymbolUnknown, "not in the universe").about(&unknown));
+            answer
+                .diagnostics
+                .push(Diagnostic::new(Reason::SymbolUnknown, "not in the universe").about(&unknown));
         }
         let calendar = Calendar::us_equities();
         let sessions = calendar.sessions(from, to);
@@ -222,10 +224,8 @@ impl Engine {
         let universe = Universe::new("beside", 0, snapshot.created, listings);
         let mut state = self.0.state.lock().await;
         // Only these symbols' own blocks, besides the market days.
-        let others: BTreeMap<_, _> = state
-            .symbols
-            .extract_if(.., |symbol, _| universe.find(symbol.as_str()).is_none())
-            .collect();
+        let others: BTreeMap<_, _> =
+            state.symbols.extract_if(.., |symbol, _| universe.find(symbol.as_str()).is_none()).collect();
         let blocks = self.blocks(&mut state, sessions).await;
         state.symbols.extend(others);
         let splits = state.splits.clone();

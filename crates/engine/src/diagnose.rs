@@ -53,7 +53,7 @@ pub(crate) fn history(plan: &Plan, snapshot: &Snapshot, population: &Population)
     if needed == 0 {
         return Vec::new();
     }
-    let settled = needed + plan.settle() as usize;
+    let settled = plan.bars_settled() as usize;
     let (mut none, mut short, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
     for id in population.ids() {
         let bars = snapshot.daily.bars(id);
@@ -70,7 +70,8 @@ pub(crate) fn history(plan: &Plan, snapshot: &Snapshot, population: &Population)
         found.push(Diagnostic::new(Reason::SymbolNoBars, "no bars are held").about(none));
     }
     if !short.is_empty() {
-        let message = format!("fewer than the {needed} bars that the longest lookback takes; such values are null");
+        let message =
+            format!("fewer than the {needed} bars that the longest lookback takes; such values are null");
         found.push(Diagnostic::new(Reason::InsufficientHistory, message).about(short));
     }
     if !unsettled.is_empty() {
@@ -90,7 +91,11 @@ pub(crate) fn gaps(published: &Published, population: &Population) -> Option<Dia
 }
 
 /// Bars of the population that were refused.
-pub(crate) fn refused(snapshot: &Snapshot, population: &Population, refused: &[RefusedNote]) -> Option<Diagnostic> {
+pub(crate) fn refused(
+    snapshot: &Snapshot,
+    population: &Population,
+    refused: &[RefusedNote],
+) -> Option<Diagnostic> {
     let universe = &snapshot.universe;
     let mut mine: BTreeMap<SymbolId, &RefusedNote> = BTreeMap::new();
     let mut bars = 0;
@@ -150,7 +155,11 @@ pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population
 }
 
 /// Why cells are still missing.
-pub(crate) fn still_missing(snapshot: &Snapshot, missing: &Missing, filled: Option<&Filled>) -> Vec<Diagnostic> {
+pub(crate) fn still_missing(
+    snapshot: &Snapshot,
+    missing: &Missing,
+    filled: Option<&Filled>,
+) -> Vec<Diagnostic> {
     let universe = &snapshot.universe;
     let sessions = missing.sessions().len();
     let lacking: Vec<&Symbol> = universe
@@ -170,7 +179,8 @@ pub(crate) fn still_missing(snapshot: &Snapshot, missing: &Missing, filled: Opti
             BarAsk::Day(session) => format!("the market of {session}"),
             BarAsk::Range { symbol, from, to, .. } => format!("{symbol} from {from} to {to}"),
         };
-        let message = format!("{} calls failed, {cells} cells are missing; first {what}: {error}", failures.len());
+        let message =
+            format!("{} calls failed, {cells} cells are missing; first {what}: {error}", failures.len());
         let mut diagnostic = Diagnostic::new(reason, message).about(lacking.iter().copied());
         diagnostic.kind = Some(kind);
         found.push(diagnostic);

@@ -30,7 +30,9 @@ pub enum EngineError {
         name: String,
     },
     /// The pinned snapshot is gone.
-    #[error("snapshot {id} is gone; snapshots can be pinned for a while only, leave snapshot_id out for the newest")]
+    #[error(
+        "snapshot {id} is gone; snapshots can be pinned for a while only, leave snapshot_id out for the newest"
+    )]
     SnapshotExpired {
         /// Its id.
         id: String,

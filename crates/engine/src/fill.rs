@@ -187,13 +187,20 @@ impl Engine {
             for row in fetched.quarantined {
                 let session = row.key.as_session().to_string();
                 let refused = RefusedNote { symbol: row.symbol, session, why: row.fault.to_string() };
-                tracing::debug!(symbol = refused.symbol, session = refused.session, why = refused.why, "bar refused");
+                tracing::debug!(
+                    symbol = refused.symbol,
+                    session = refused.session,
+                    why = refused.why,
+                    "bar refused"
+                );
                 if state.refused.len() < QUARANTINED_MAX && !state.refused.contains(&refused) {
                     state.refused.push(refused);
                 }
             }
             let body = notes::to_bytes(&state.refused);
-            if let Err(error) = inner.parts.store.write_note(&inner.market, notes::QUARANTINE, now, &body).await {
+            if let Err(error) =
+                inner.parts.store.write_note(&inner.market, notes::QUARANTINE, now, &body).await
+            {
                 tracing::warn!(%error, "the list of refused bars was not kept");
             }
         }

@@ -8,7 +8,9 @@ use panscan_core::block::Block;
 use panscan_core::calendar::Calendar;
 use panscan_core::panel::{Panel, Split, Splits};
 use panscan_core::plan::Digest;
-use panscan_core::port::{BarSource, BlockKey, Clock, Compute, SeriesStore, SourceError, SourceStats, TierStats};
+use panscan_core::port::{
+    BarSource, BlockKey, Clock, Compute, SeriesStore, SourceError, SourceStats, TierStats,
+};
 use panscan_core::snapshot::{Held, MarketId, Snapshot, SnapshotId};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe, Timestamp};
@@ -199,7 +201,10 @@ impl Engine {
     ///
     /// [`EngineError::SnapshotExpired`] when it is not kept any more.
     pub fn pinned(&self, id: &str) -> Result<Arc<Published>, EngineError> {
-        self.0.resident.find(id).ok_or_else(|| EngineError::SnapshotExpired { id: id.chars().take(64).collect() })
+        self.0
+            .resident
+            .find(id)
+            .ok_or_else(|| EngineError::SnapshotExpired { id: id.chars().take(64).collect() })
     }
 
     /// Counters for operators.
@@ -353,7 +358,8 @@ impl Engine {
 pub(crate) fn held(state: &State, sessions: &[SessionDate]) -> Held {
     let market = sessions.iter().map(|d| state.days.contains(d) || state.is_empty_session(*d)).collect();
     let flags = |asked: &BTreeSet<SessionDate>| sessions.iter().map(|d| asked.contains(d)).collect();
-    let symbols = state.symbols.iter().filter_map(|(s, asked)| Some((state.universe.find(s.as_str())?, flags(asked))));
+    let symbols =
+        state.symbols.iter().filter_map(|(s, asked)| Some((state.universe.find(s.as_str())?, flags(asked))));
     Held { market, symbols: symbols.collect() }
 }
 

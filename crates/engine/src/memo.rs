@@ -12,22 +12,29 @@ type Key = (u64, Digest);
 #[derive(Debug)]
 pub(crate) struct NodeMemo {
     bytes_max: usize,
-    kept: RwLock<(HashMap<Key, Arc<[f64]>>, usize)>,
+    kept: RwLock<Kept>,
+}
+
+/// The results and their bytes.
+#[derive(Debug, Default)]
+struct Kept {
+    map: HashMap<Key, Arc<[f64]>>,
+    bytes: usize,
 }
 
 impl NodeMemo {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, kept: RwLock::new((HashMap::new(), 0)) }
+        Self { bytes_max, kept: RwLock::default() }
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).1
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).bytes
     }
 }
 
 impl Memo for NodeMemo {
     fn get(&self, epoch: u64, node: Digest) -> Option<Arc<[f64]>> {
-        self.kept.read().unwrap_or_else(PoisonError::into_inner).0.get(&(epoch, node)).cloned()
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).map.get(&(epoch, node)).cloned()
     }
 
     fn put(&self, epoch: u64, node: Digest, values: Arc<[f64]>) {
@@ -36,7 +43,10 @@ impl Memo for NodeMemo {
             return;
         }
         let mut guard = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        let (map, bytes) = &mut *guard;
+        let Kept { map, bytes } = &mut *guard;
+        if let Some(old) = map.remove(&(epoch, node)) {
+            *bytes -= size_of_val(&*old);
+        }
         while *bytes + size > self.bytes_max {
             let Some(oldest) = map.keys().map(|(epoch, _)| *epoch).min() else { break };
             map.retain(|key, values| {
@@ -47,9 +57,7 @@ impl Memo for NodeMemo {
                 keep
             });
         }
-        if let Some(old) = map.insert((epoch, node), values) {
-            *bytes -= size_of_val(&*old);
-        }
+        map.insert((epoch, node), values);
         *bytes += size;
     }
 }

@@ -214,7 +214,7 @@ impl Engine {
         } else {
             0
         };
-        if request.policy == DataPolicy::RequireComplete && stale > 0 && !request.plan_only {
+        if request.policy == DataPolicy::RequireComplete && !complete && !request.plan_only {
             return Err(EngineError::Incomplete {
                 cells: stale as u64,
                 why: format!("{stale} symbols have bars older than allowed"),
@@ -384,10 +384,17 @@ impl Engine {
             _ => published.snapshot.as_of,
         };
         let stale = diagnose::stale(published, now, allowed);
-        let Some(found) = diagnose::stale_diagnostic(&published.snapshot, population, &stale) else { return 0 };
-        *complete = false;
+        let Some(found) = diagnose::stale_diagnostic(&published.snapshot, population, &stale) else {
+            return 0;
+        };
         diagnostics.push(found);
-        if request.max_staleness.is_none() && request.policy != DataPolicy::RequireComplete {
+        let snapshot = &published.snapshot;
+        let age = |session| now.since(Calendar::us_equities().close(session));
+        // A symbol that did not trade is old and yet complete: its cells were asked for and empty.
+        if request.max_staleness.is_some() || snapshot.newest().is_none_or(|newest| age(newest) > allowed) {
+            *complete = false;
+        }
+        if request.max_staleness.is_none() {
             return 0;
         }
         let mut members = population.members().to_vec();
@@ -444,7 +451,9 @@ pub(crate) fn incomplete(cells: u64, filled: Option<&Filled>) -> EngineError {
     match filled.and_then(|f| f.failures.first()) {
         Some((_, error @ panscan_core::port::SourceError::RateLimited { .. })) => error.clone().into(),
         Some((_, error)) => EngineError::Incomplete { cells, why: error.to_string() },
-        None if filled.is_some_and(|f| f.out_of_time) => EngineError::Deadline { stage: "fetching what is missing" },
+        None if filled.is_some_and(|f| f.out_of_time) => {
+            EngineError::Deadline { stage: "fetching what is missing" }
+        }
         None => EngineError::Incomplete { cells, why: "they are not held and were not fetched".to_owned() },
     }
 }
@@ -456,7 +465,8 @@ fn cells(plan: &Plan, published: &Published) -> u64 {
 
 fn bytes_read(plan: &Plan, published: &Published) -> u64 {
     let snapshot = &published.snapshot;
-    let rows = if plan.is_recursive() { snapshot.daily.sessions().len() } else { plan.bars_needed() as usize };
+    let rows =
+        if plan.is_recursive() { snapshot.daily.sessions().len() } else { plan.bars_needed() as usize };
     let fields = plan.nodes.iter().filter(|n| matches!(n.op, panscan_core::plan::Op::Field(_))).count();
     (snapshot.universe.len() * rows * fields * 8) as u64
 }

@@ -1,0 +1,105 @@
+//! A simulator, and engines that are set up against it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use panscan_cache::{Tiers, TiersConfig};
+use panscan_core::limit::Quota;
+use panscan_core::rank::Cells;
+use panscan_core::scan::ScanSpec;
+use panscan_core::time::Timestamp;
+use panscan_cpu::CpuBackend;
+use panscan_engine::{Engine, EngineConfig, Parts, ScanAnswer, ScanRequest};
+use panscan_fetch::{Polygon, PolygonConfig, Secret};
+use panscan_sim::{MarketSource, SimConfig, Simulator};
+use panscan_testkit::clock::FixedClock;
+
+pub(crate) struct Desk {
+    pub(crate) sim: Simulator,
+    pub(crate) clock: Arc<FixedClock>,
+    folder: tempfile::TempDir,
+    quota: Quota,
+}
+
+impl Desk {
+    pub(crate) async fn new(symbols: usize, sessions: usize) -> Self {
+        Self::limited(symbols, sessions, "unlimited").await
+    }
+
+    /// With a rate limit that the simulator enforces and the source keeps to.
+    pub(crate) async fn limited(symbols: usize, sessions: usize, rate: &str) -> Self {
+        let MarketSource::Generated { seed, end, .. } = MarketSource::default() else { unreachable!() };
+        let market = MarketSource::Generated { symbols, sessions, seed, end };
+        let rate_of_sim = (rate != "unlimited").then(|| rate.parse().unwrap());
+        let sim =
+            Simulator::start(SimConfig { market, rate: rate_of_sim, ..SimConfig::default() }).await.unwrap();
+        let clock = Arc::new(FixedClock::new(sim.now()));
+        Self { sim, clock, folder: tempfile::tempdir().unwrap(), quota: rate.parse().unwrap() }
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    /// An engine on the desk's own store.
+    pub(crate) async fn engine(&self, history: usize) -> Engine {
+        self.engine_on(Some(&self.store()), history).await
+    }
+
+    /// An engine that keeps nothing.
+    pub(crate) async fn fresh_engine(&self, history: usize) -> Engine {
+        self.engine_on(None, history).await
+    }
+
+    async fn engine_on(&self, dir: Option<&Path>, history: usize) -> Engine {
+        // Longer than a test moves the clock.
+        let snapshot_ttl = std::time::Duration::from_secs(7 * 24 * 3600);
+        let config = EngineConfig { history_daily: history, snapshot_ttl, ..EngineConfig::default() };
+        Engine::start(self.parts(dir), config).await.unwrap()
+    }
+
+    pub(crate) fn parts(&self, dir: Option<&Path>) -> Parts {
+        let mut config =
+            PolygonConfig::new(self.sim.url(), Some(Secret::new("key")), self.quota, self.clock.clone());
+        config.retry_factor = std::time::Duration::from_millis(1);
+        let tiers = TiersConfig { dir: dir.map(Path::to_owned), l1_bytes: 1 << 30, l3_bytes: 1 << 30 };
+        Parts {
+            source: Arc::new(Polygon::new(config).unwrap()),
+            store: Arc::new(Tiers::open(tiers).unwrap()),
+            compute: Arc::new(CpuBackend::new(2).unwrap()),
+            clock: self.clock.clone(),
+            attributes: Arc::from([]),
+        }
+    }
+
+    /// Calls for bars and reference data so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.sim.audit().total
+    }
+
+    pub(crate) fn set_now(&self, at: Timestamp) {
+        self.sim.set_now(at);
+        self.clock.set(at);
+    }
+}
+
+pub(crate) fn scan_of(columns: &[&str]) -> ScanRequest {
+    let columns = columns.iter().map(|c| (*c).to_owned()).collect();
+    ScanRequest { spec: ScanSpec { columns, limit: 50_000, ..ScanSpec::default() }, ..ScanRequest::default() }
+}
+
+pub(crate) fn numbers(answer: &ScanAnswer, column: usize) -> &[f64] {
+    match &answer.rows.columns[column] {
+        Cells::Numbers(values) => values,
+        Cells::Texts(_) => panic!("column {column} is text"),
+    }
+}
+
+/// Bits of every number of an answer, to compare answers exactly.
+pub(crate) fn bits(answer: &ScanAnswer) -> Vec<(u32, Vec<u64>)> {
+    let row = |(i, id): (usize, &panscan_core::symbol::SymbolId)| {
+        let cell = |c: &Cells| if let Cells::Numbers(v) = c { v[i].to_bits() } else { 0 };
+        (id.0, answer.rows.columns.iter().map(cell).collect())
+    };
+    answer.rows.symbols.iter().enumerate().map(row).collect()
+}

@@ -1,0 +1,8 @@
+//! The engine against a real provider over HTTP (the simulator), real tiers and the real CPU backend.
+
+#![allow(clippy::unwrap_used, reason = "a desk that cannot be set up is a failed test")]
+
+mod desk;
+mod faults;
+mod history;
+mod scans;

@@ -89,6 +89,13 @@ class Panscan:
         """
         return collect(self.frames(filter, form=form, timeout=timeout, **fields), form)
 
+    def table(self, filter: str = "", *, timeout: float = 60.0, **fields) -> pa.Table:
+        """Runs one scan and returns its rows as an Arrow table, with `rank` and `symbol` in front."""
+        frames = self.frames(filter, form="arrow", timeout=timeout, **fields)
+        stream = b"".join(frame.arrow.ipc_message for frame in frames if frame.WhichOneof("frame") == "arrow")
+        with pa.ipc.open_stream(stream) as reader:
+            return reader.read_all()
+
     def frames(self, filter: str = "", *, form: str = "columns", timeout: float = 60.0, **fields):
         """The same scan as the server streams it, frame by frame; `cancel()` on it ends the call."""
         spec_fields = types_pb2.ScanSpec.DESCRIPTOR.fields_by_name

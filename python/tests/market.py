@@ -97,6 +97,15 @@ class Market:
                     self.assertEqual(scan.cells, self.cold.cells)
                     self.assertEqual(scan.batches, -(-len(ranks) // (batch_rows or 256)))
 
+    def test_an_arrow_table_says_what_it_is_of(self):
+        table = self.market.table(columns=COLUMNS, limit=ALL, adjustment=types_pb2.ADJUSTMENT_RAW, timeout=60)
+        names = [column.name for column in self.cold.header.columns]
+        self.assertEqual(table.column_names, ["rank", "symbol", *names])
+        self.assertEqual(table["rank"].to_pylist(), self.cold.ranks)
+        metadata = {name.decode(): value.decode() for name, value in table.schema.metadata.items()}
+        self.assertEqual(metadata["snapshot_id"], self.cold.header.snapshot_id)
+        self.assertEqual(metadata["fingerprint"], self.cold.header.fingerprint)
+
     def test_without_a_rank_expression_symbols_order_the_rows(self):
         self.assertEqual(self.cold.symbols, sorted(self.cold.symbols))
 

@@ -96,7 +96,7 @@ fn tool() -> Result<PathBuf, String> {
 }
 
 fn deny(program: &PathBuf) -> Command {
-    command(program, &["--locked", "check"])
+    command(program, &["--locked", "check", "--hide-inclusion-graph"])
 }
 
 /// The list of advisories comes from the network; a machine that cannot get it is told so and goes on.

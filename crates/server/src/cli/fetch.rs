@@ -1,0 +1,208 @@
+//! `panscan fetch`: bars into the server's store, and out of it with `-o`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use panscan_client::{
+    Adjustment, BarRange, Bars, BarsSummary, BatchBarsQuery, Client, ScanRequest, ScanSpec, SessionDate,
+    Timeframe, UniverseSelector,
+};
+use panscan_core::calendar::Calendar;
+use serde_json::{Value, json};
+
+use super::args::{Adjusted, FetchArgs};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::output::{self, Cell, CellKind, Column, Head, Notes, RowWriter};
+use super::stop::Stop;
+use super::{answer, explain, symbols};
+use crate::config::Settings;
+
+/// Bars of a symbol where the flags do not say.
+const LAST_DEFAULT: u32 = 500;
+/// Longest window of a plan; what `--dry-run` can ask about.
+const WINDOW_MAX: usize = 5_000;
+
+/// Fetches; the first Ctrl-C ends it where it is. What came until then is kept.
+pub async fn run(args: FetchArgs, settings: Settings, stop: &Stop) -> Result<Exit, Failure> {
+    tokio::select! {
+        ended = perform(&args, &settings.client_server) => ended,
+        () = stop.asked() => Ok(Exit::Interrupted),
+    }
+}
+
+async fn perform(args: &FetchArgs, address: &str) -> Result<Exit, Failure> {
+    let wanted = Wanted::read(args)?;
+    let format = args.output.map(|asked| output::chosen(Some(asked))).transpose()?;
+    let notes = Notes::new(args.quiet);
+    let client = Client::connect(address).await?;
+    if args.dry_run {
+        return dry_run(&wanted, address, args.timeout).await;
+    }
+    let mut stream = wanted.query(&client).timeout(args.timeout).send().await?;
+    let mut out = format.map(|format| output::writer(format, io::stdout()));
+    if let Some(out) = &mut out {
+        out.head(&head(&stream.header().snapshot_id)).map_err(Failure::Output)?;
+    }
+    while let Some(bars) = stream.next_bars().await? {
+        if let Some(out) = &mut out {
+            rows(&bars, &mut **out).map_err(Failure::Output)?;
+        }
+    }
+    let Some(summary) = stream.summary() else {
+        return Err(Failure::Unexpected("the answer has no summary".to_owned()));
+    };
+    let diagnostics = stream.diagnostics();
+    if let Some(out) = &mut out {
+        let values = diagnostics.iter().map(answer::diagnostic_value).collect();
+        out.finish(values, summary_value(summary)).map_err(Failure::Output)?;
+    }
+    diagnostics.iter().for_each(|diagnostic| notes.say(answer::diagnostic_line(diagnostic)));
+    notes.say(format!(
+        "{} bars of {} symbols, {} failed, {} provider calls, {:.1} s{}",
+        summary.bars,
+        summary.symbols_returned,
+        summary.symbols_failed,
+        summary.provider_calls,
+        summary.total_time.as_secs_f64(),
+        if summary.complete { "" } else { "; not complete" }
+    ));
+    Ok(Exit::Done)
+}
+
+/// What the flags say, read.
+struct Wanted {
+    symbols: Vec<String>,
+    timeframe: Timeframe,
+    range: BarRange,
+    adjustment: Adjustment,
+}
+
+impl Wanted {
+    fn read(args: &FetchArgs) -> Result<Self, Failure> {
+        let usage = |flag: &str, error: &dyn std::fmt::Display| Failure::Usage(format!("{flag}: {error}"));
+        let date = |flag: &str, text: &Option<String>| {
+            text.as_deref().map(str::parse::<SessionDate>).transpose().map_err(|error| usage(flag, &error))
+        };
+        let (from, to) = (date("--from", &args.from)?, date("--to", &args.to)?);
+        if let (Some(from), Some(to)) = (from, to)
+            && to < from
+        {
+            return Err(Failure::Usage(format!("--to: {to} lies before --from {from}")));
+        }
+        let mut named = Vec::new();
+        for text in &args.symbols {
+            named.extend(symbols::read("SYMBOLS", text)?);
+        }
+        Ok(Self {
+            symbols: named,
+            timeframe: args.timeframe.parse().map_err(|error| usage("--timeframe", &error))?,
+            range: match (from, to) {
+                (None, None) => BarRange::Last(args.last.unwrap_or(LAST_DEFAULT) as usize),
+                (from, to) => BarRange::Sessions(from, to),
+            },
+            adjustment: match args.adjustment {
+                Adjusted::Splits => Adjustment::Splits,
+                Adjusted::Raw => Adjustment::Raw,
+                Adjusted::All => Adjustment::SplitsAndDividends,
+            },
+        })
+    }
+
+    fn query(&self, client: &Client) -> BatchBarsQuery {
+        let query = client
+            .batch_bars(&self.symbols)
+            .timeframe(self.timeframe)
+            .range(self.range)
+            .adjustment(self.adjustment)
+            .ordered();
+        // No symbol named is every symbol.
+        if self.symbols.is_empty() { query.universe(UniverseSelector::default()) } else { query }
+    }
+}
+
+/// Says what it would take; nothing is fetched.
+async fn dry_run(wanted: &Wanted, address: &str, timeout: Duration) -> Result<Exit, Failure> {
+    let calendar = Calendar::us_equities();
+    let (bars, as_of) = match wanted.range {
+        BarRange::Sessions(Some(from), Some(to)) => {
+            (calendar.count(from, to), Some(calendar.midnight(to.plus(1))))
+        }
+        BarRange::Last(n) => (n, None),
+        _ => (LAST_DEFAULT as usize, None),
+    };
+    let request = ScanRequest {
+        spec: ScanSpec {
+            columns: vec![format!("highest(high, {})", bars.clamp(1, WINDOW_MAX))],
+            universe: UniverseSelector { symbols: wanted.symbols.clone(), ..UniverseSelector::default() },
+            timeframe: wanted.timeframe,
+            ..ScanSpec::default()
+        },
+        as_of,
+        ..ScanRequest::default()
+    };
+    let explained = explain::ask(&request, address, timeout).await?;
+    let cost = &explained.header.cost;
+    let line = json!({
+        "symbols": cost.population_symbols,
+        "cells": cost.missing_cells,
+        "provider_calls": cost.provider_calls,
+        "seconds": cost.fetch_time.as_secs_f64(),
+    });
+    let mut out = io::stdout().lock();
+    io::Write::write_fmt(&mut out, format_args!("{line}\n")).map_err(Failure::Output)?;
+    Notes::new(false).say(explain::cost_line(&explained.header));
+    Ok(Exit::Done)
+}
+
+fn head(snapshot: &str) -> Head {
+    let mut columns = vec![Column::new("symbol", CellKind::Text), Column::new("time", CellKind::Instant)];
+    for name in ["open", "high", "low", "close", "volume", "vwap"] {
+        columns.push(Column::new(name, CellKind::Number));
+    }
+    columns.push(Column::new("trades", CellKind::Integer));
+    Head {
+        columns,
+        info: json!({"snapshot_id": snapshot}),
+        metadata: vec![("snapshot_id".to_owned(), snapshot.to_owned())],
+    }
+}
+
+fn rows(bars: &Bars, out: &mut dyn RowWriter) -> io::Result<()> {
+    let symbol: Arc<str> = Arc::from(bars.symbol.as_str());
+    for (i, start) in bars.start.iter().enumerate() {
+        let number = |values: &[f64]| match values.get(i) {
+            Some(value) if value.is_finite() => Cell::Number(*value),
+            _ => Cell::Null,
+        };
+        out.row(&[
+            Cell::Text(Arc::clone(&symbol)),
+            Cell::Instant(*start),
+            number(&bars.open),
+            number(&bars.high),
+            number(&bars.low),
+            number(&bars.close),
+            number(&bars.volume),
+            number(&bars.vwap),
+            // The provider says 0 where it does not know.
+            match bars.trades.get(i) {
+                Some(n) if *n > 0 => Cell::Integer(i64::try_from(*n).unwrap_or(i64::MAX)),
+                _ => Cell::Null,
+            },
+        ])?;
+    }
+    out.flush()
+}
+
+fn summary_value(summary: &BarsSummary) -> Value {
+    json!({
+        "symbols_returned": summary.symbols_returned,
+        "symbols_failed": summary.symbols_failed,
+        "bars": summary.bars,
+        "provider_calls": summary.provider_calls,
+        "complete": summary.complete,
+        "total_seconds": summary.total_time.as_secs_f64(),
+        "cells_by_tier": summary.cells_by_tier,
+    })
+}

@@ -1,0 +1,442 @@
+//! The only reader of environment and configuration files: one typed [`Settings`], every problem at once.
+//!
+//! A value is taken from the flag, else the environment, else the file, else the default. Nothing is bound,
+//! opened or connected here.
+
+mod layers;
+pub mod names;
+pub mod reference;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use panscan_core::limit::Quota;
+use panscan_core::scan::Backend;
+
+pub use self::layers::{FlagValues, Origin, Problem, ReadFile, Shown};
+pub use self::value::{ClockSetting, Secret};
+
+use self::layers::Layers;
+use self::names::Effect;
+
+/// Everything that can be set, read and checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The upstream of bars.
+    pub provider: ProviderSettings,
+    /// Fetching and streaming.
+    pub flow: FlowSettings,
+    /// The service.
+    pub server: ServerSettings,
+    /// What is held, and of when.
+    pub data: DataSettings,
+    /// Where it is held.
+    pub tiers: TierSettings,
+    /// Redis.
+    pub redis: RedisSettings,
+    /// What computes.
+    pub compute: ComputeSettings,
+    /// The server that commands ask, an http or https URL.
+    pub client_server: String,
+    /// Every value as it may be shown, with its origin, in the order of the reference page.
+    pub shown: Vec<Shown>,
+}
+
+/// The upstream of bars.
+#[derive(Debug, Clone)]
+pub struct ProviderSettings {
+    /// Its key.
+    pub api_key: Option<Secret>,
+    /// Where it answers; unset is its own address.
+    pub url: Option<String>,
+    /// What it allows this server, burst and share of the key included.
+    pub quota: Quota,
+    /// Longest silence inside one call.
+    pub read_timeout: Duration,
+    /// Longest call.
+    pub total_timeout: Duration,
+    /// Longest wait for a connection.
+    pub connect_timeout: Duration,
+    /// Connections in use at once.
+    pub connections_max: usize,
+    /// Idle connections kept per host.
+    pub idle_max: usize,
+    /// Retries of a call.
+    pub retries_max: u32,
+    /// Factor of the wait between retries.
+    pub backoff: Duration,
+}
+
+/// Fetching and streaming.
+#[derive(Debug, Clone)]
+pub struct FlowSettings {
+    /// Fetch jobs at once.
+    pub workers: usize,
+    /// Rows per message; symbols per fetch job.
+    pub batch_rows: usize,
+}
+
+/// The service.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Where gRPC is served.
+    pub listen: SocketAddr,
+    /// Scans planning or computing at once.
+    pub concurrent_max: usize,
+    /// Scans waiting for that.
+    pub queue_max: usize,
+    /// How long running calls may take after a drain began.
+    pub drain_grace: Duration,
+    /// Level or filter of the log.
+    pub log: String,
+}
+
+/// What is held, and of when.
+#[derive(Debug, Clone)]
+pub struct DataSettings {
+    /// Attributes of the symbols.
+    pub universe: Option<PathBuf>,
+    /// Whose time it is.
+    pub clock: ClockSetting,
+    /// Sessions of daily bars kept resident.
+    pub history_daily: usize,
+    /// How long a snapshot can be pinned.
+    pub snapshot_ttl: Duration,
+    /// Bars older than this are stale; unset goes by the timeframe.
+    pub max_staleness: Option<Duration>,
+}
+
+/// Where bars are held.
+#[derive(Debug, Clone)]
+pub struct TierSettings {
+    /// Folder of the file tier.
+    pub store: PathBuf,
+    /// Bound of the tier of decoded columns, bytes.
+    pub l1_bytes: u64,
+    /// Bound of the file tier, bytes.
+    pub l3_bytes: u64,
+}
+
+/// Redis, looked at by `check` alone so far.
+#[derive(Debug, Clone)]
+pub struct RedisSettings {
+    /// Its URL, maybe with a password; unset is off.
+    pub url: Option<Secret>,
+}
+
+/// What computes.
+#[derive(Debug, Clone)]
+pub struct ComputeSettings {
+    /// Unset is the server's choice.
+    pub backend: Option<Backend>,
+    /// Compute threads.
+    pub threads: usize,
+}
+
+impl Settings {
+    /// Settings that were given and that nothing in this build acts on.
+    pub fn idle(&self) -> impl Iterator<Item = &Shown> {
+        self.shown
+            .iter()
+            .filter(|shown| shown.origin != Origin::Default && shown.entry.effect == Effect::Idle)
+    }
+
+    /// The setting of this environment name as it may be shown.
+    #[must_use]
+    pub fn shown(&self, name: &str) -> Option<&Shown> {
+        self.shown.iter().find(|shown| shown.entry.name == name)
+    }
+}
+
+/// Reads the environment of this process; the only place that does.
+pub fn process_env() -> impl Iterator<Item = (String, String)> {
+    // Text that is no UTF-8 keeps its readable part, and what reads it says what is wrong.
+    std::env::vars_os()
+        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+}
+
+/// Reads one file of the configuration.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn read_file(path: &Path) -> std::io::Result<String> {
+    std::fs::read_to_string(path)
+}
+
+/// Reads every setting.
+///
+/// # Errors
+///
+/// Every problem there is, in the order of the reference page after those of names and files.
+pub fn load(
+    flags: &FlagValues,
+    env: impl Iterator<Item = (String, String)>,
+    read_file: ReadFile<'_>,
+) -> Result<Settings, Vec<Problem>> {
+    let mut layers = Layers::new(flags, env, read_file);
+    if let Some(path) = layers.find(&names::CONFIG, value::words) {
+        let path = layers.home(&path);
+        layers.take_file(&path);
+    }
+    let settings = Settings {
+        provider: provider(&mut layers),
+        flow: FlowSettings {
+            workers: layers.get(&names::MAX_WORKERS, value::count(1, 1_000)),
+            batch_rows: layers.get(&names::BATCH_SIZE, value::count(1, 8_192)),
+        },
+        server: server(&mut layers),
+        data: data(&mut layers),
+        tiers: tiers(&mut layers),
+        redis: redis(&mut layers),
+        compute: compute(&mut layers),
+        client_server: layers.get(&names::SERVER, value::url(&["http", "https"])),
+        shown: Vec::new(),
+    };
+    later(&mut layers);
+    layers.finish().map(|shown| Settings { shown, ..settings })
+}
+
+fn path(layers: &mut Layers<'_>, entry: &'static names::Entry) -> PathBuf {
+    let text = layers.get(entry, value::words);
+    layers.home(&text)
+}
+
+fn provider(layers: &mut Layers<'_>) -> ProviderSettings {
+    let polygon = layers.find(&names::POLYGON_API_KEY, value::secret);
+    let massive = layers.find(&names::MASSIVE_API_KEY, value::secret);
+    if let (Some(polygon), Some(massive)) = (&polygon, &massive)
+        && polygon != massive
+    {
+        let origin = layers.origin(&names::MASSIVE_API_KEY);
+        layers.problem(
+            &names::MASSIVE_API_KEY,
+            origin,
+            "differs from POLYGON_API_KEY; both name the same key, unset one of them",
+        );
+    }
+    layers.get(&names::PROVIDERS, |text| match text {
+        "polygon" | "massive" => Ok(()),
+        _ => Err("expected polygon; no other provider is in this build".to_owned()),
+    });
+    let url = layers.find(&names::PROVIDER_URL, value::url(&["http", "https"]));
+    layers.find(&names::STREAM_URL, value::url(&["ws", "wss"]));
+    let quota = layers.get(&names::RATE_LIMIT, |text| {
+        text.parse::<Quota>()
+            .map_err(|_| "expected calls per window, e.g. 5/min, 100/s or unlimited".to_owned())
+    });
+    let burst = layers.get(&names::RATE_BURST, value::count(1, 100_000));
+    let peers = narrow(layers.get(&names::LIMIT_PEERS, value::count(1, 1_000)));
+    let quota = match share(quota, peers) {
+        Some(share) if share.is_unlimited() => share,
+        Some(share) => share.with_burst(narrow(burst) / peers),
+        None => {
+            let origin = layers.origin(&names::LIMIT_PEERS);
+            layers.problem(
+                &names::LIMIT_PEERS,
+                origin,
+                format!("{peers} servers cannot share {quota}: less than one call each; lower it"),
+            );
+            quota
+        }
+    };
+    let (short, long) = (Duration::from_millis(1), Duration::from_secs(3_600));
+    ProviderSettings {
+        api_key: polygon.or(massive),
+        url,
+        quota,
+        read_timeout: layers.get(&names::READ_TIMEOUT, value::duration_in(short, long)),
+        total_timeout: layers.get(&names::TOTAL_TIMEOUT, value::duration_in(short, long)),
+        connect_timeout: layers.get(&names::CONNECTION_TIMEOUT, value::seconds),
+        connections_max: layers.get(&names::MAX_CONNECTIONS, value::count(1, 10_000)),
+        idle_max: layers.get(&names::MAX_POOL_SIZE, value::count(0, 10_000)),
+        retries_max: narrow(layers.get(&names::MAX_RETRIES, value::count(0, 20))),
+        backoff: layers.get(&names::RETRY_BACKOFF_FACTOR, value::backoff),
+    }
+}
+
+fn server(layers: &mut Layers<'_>) -> ServerSettings {
+    let listen = layers.get(&names::LISTEN, value::address);
+    if !listen.ip().is_loopback() && !layers.insecure_listen() {
+        let origin = layers.origin(&names::LISTEN);
+        layers.problem(
+            &names::LISTEN,
+            origin,
+            format!(
+                "{listen} can be reached from other machines, and this build has neither keys nor TLS; listen on \
+                 127.0.0.1, or say --insecure-listen"
+            ),
+        );
+    }
+    let metrics = layers.get(&names::METRICS_LISTEN, value::address);
+    if !metrics.ip().is_loopback() && !layers.insecure_listen() {
+        let origin = layers.origin(&names::METRICS_LISTEN);
+        layers.problem(&names::METRICS_LISTEN, origin, "listen on 127.0.0.1, or say --insecure-listen");
+    }
+    for entry in [&names::KEYS, &names::TLS_CERT, &names::TLS_KEY, &names::TLS_CLIENT_CA] {
+        layers.find(entry, value::words);
+    }
+    let cores = cores();
+    ServerSettings {
+        listen,
+        concurrent_max: layers.get_or(&names::MAX_CONCURRENT, 2 * cores, value::count(1, 100_000)),
+        queue_max: layers.get(&names::MAX_QUEUE, value::count(0, 1_000_000)),
+        drain_grace: layers
+            .get(&names::DRAIN_GRACE, value::duration_in(Duration::ZERO, Duration::from_secs(3_600))),
+        log: layers.get(&names::LOG, log_filter),
+    }
+}
+
+/// An equal share of the limit for each of `peers` servers, rounded down; `None` where that is less than a call.
+fn share(quota: Quota, peers: u32) -> Option<Quota> {
+    if quota.is_unlimited() {
+        return Some(quota);
+    }
+    Quota::new(quota.calls() / peers, quota.window()).ok()
+}
+
+/// Reads a log filter: a level, or levels by module.
+fn log_filter(text: &str) -> Result<String, value::Expected> {
+    let level = |word: &str| {
+        ["off", "error", "warn", "info", "debug", "trace"]
+            .iter()
+            .any(|level| word.eq_ignore_ascii_case(level))
+    };
+    // A bare word that is no level would be taken for a module of that name and silence everything else.
+    let usable = text.split(',').all(|part| match part.split_once('=') {
+        None => level(part),
+        Some((module, word)) => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
+            level(word) && !module.is_empty() && module.chars().all(plain)
+        }
+    });
+    if usable && text.parse::<tracing_subscriber::filter::Targets>().is_ok() {
+        Ok(text.to_owned())
+    } else {
+        Err("expected error, warn, info, debug, trace, off, or a filter such as info,panscan_fetch=debug"
+            .to_owned())
+    }
+}
+
+fn data(layers: &mut Layers<'_>) -> DataSettings {
+    let day = Duration::from_secs(86_400);
+    let universe = layers.find(&names::UNIVERSE, value::words);
+    let data = DataSettings {
+        universe: universe.map(|text| layers.home(&text)),
+        clock: layers.get(&names::CLOCK, value::clock),
+        history_daily: layers.get(&names::HISTORY_DAILY, value::count(1, 8_192)),
+        snapshot_ttl: layers.get(&names::SNAPSHOT_TTL, value::duration_in(Duration::from_secs(1), 7 * day)),
+        max_staleness: layers
+            .find(&names::MAX_STALENESS, value::duration_in(Duration::from_secs(1), 365 * day)),
+    };
+    layers.get(&names::LIVE, |text| match value::switch(text)? {
+        false => Ok(()),
+        true => Err("expected off; the live stream is not in this build".to_owned()),
+    });
+    data
+}
+
+fn tiers(layers: &mut Layers<'_>) -> TierSettings {
+    TierSettings {
+        store: path(layers, &names::STORE),
+        l1_bytes: layers.get(&names::L1_BYTES, value::bytes),
+        l3_bytes: layers.get(&names::L3_BYTES, value::bytes),
+    }
+}
+
+fn redis(layers: &mut Layers<'_>) -> RedisSettings {
+    let host = layers.get(&names::REDIS_HOST, value::words);
+    let port = layers.get(&names::REDIS_PORT, value::whole(1, 65_535));
+    let db = layers.get(&names::REDIS_DB, value::whole(0, 1_023));
+    let given = layers.find(&names::REDIS_URL, |text| match text {
+        "" => Ok(String::new()),
+        _ => value::url(&["redis", "rediss"])(text),
+    });
+    let url = given.unwrap_or_else(|| format!("redis://{host}:{port}/{db}"));
+    RedisSettings { url: (!url.is_empty()).then(|| Secret::new(url)) }
+}
+
+fn compute(layers: &mut Layers<'_>) -> ComputeSettings {
+    layers.get(&names::PRECISION, |text| match text {
+        "f64" => Ok(()),
+        "f32" => Err("expected f64; f32 is not in this build".to_owned()),
+        _ => Err("expected f64".to_owned()),
+    });
+    ComputeSettings {
+        backend: layers.get(&names::BACKEND, |text| match text {
+            "auto" => Ok(None),
+            "cpu" => Ok(Some(Backend::Cpu)),
+            "cuda" => Err("expected auto or cpu; the CUDA backend is not in this build".to_owned()),
+            _ => Err("expected auto or cpu".to_owned()),
+        }),
+        threads: layers.get_or(&names::THREADS, cores(), value::count(1, 1_024)),
+    }
+}
+
+/// Settings that nothing acts on yet: read, so that a wrong one is known before something does.
+fn later(layers: &mut Layers<'_>) {
+    let second = Duration::from_secs(1);
+    layers.get(&names::TEST_DATA, value::words);
+    layers.get(&names::PEERS, value::words);
+    layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
+    layers.get(&names::HISTORY_MINUTE, value::count(1, 1_024));
+    layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
+    layers.get(&names::PREFETCH, value::switch);
+    layers.get(&names::L2_BYTES, value::bytes);
+    layers.find(&names::DATABASE_URL, |text| match text.split_once(':') {
+        Some(("sqlite" | "postgres", _)) => Ok(()),
+        _ => Err("expected a sqlite: or postgres: URL".to_owned()),
+    });
+    layers.get(&names::REDIS_TIMEOUT, value::duration_in(second / 1_000, 60 * second));
+    layers.get(&names::REDIS_TTL, value::whole(1, 31_536_000));
+    layers.get(&names::REDIS_TTL_CLOSED, value::whole(1, 31_536_000));
+    layers.get(&names::REDIS_PREFIX, value::words);
+    layers.get(&names::REDIS_CLUSTER, value::switch);
+    layers.find(&names::S3_ENDPOINT, value::url(&["http", "https"]));
+    layers.find(&names::S3_BUCKET, value::words);
+    for entry in [
+        &names::S3_ACCESS_KEY,
+        &names::S3_SECRET_KEY,
+        &names::APCA_API_KEY_ID,
+        &names::APCA_API_SECRET_KEY,
+        &names::ALPHA_VANTAGE_API_KEY,
+        &names::XAI_API_KEY,
+        &names::PERPLEXITY_API_KEY,
+    ] {
+        layers.find(entry, value::secret);
+    }
+    layers.find(&names::OTEL_ENDPOINT, value::url(&["http", "https"]));
+    layers.get(&names::OTEL_SERVICE_NAME, value::words);
+    layers.get(&names::OTEL_DISABLED, value::switch);
+    for entry in [
+        &names::OTEL_PROTOCOL,
+        &names::OTEL_HEADERS,
+        &names::OTEL_RESOURCE_ATTRIBUTES,
+        &names::OTEL_SAMPLER,
+        &names::OTEL_SAMPLER_ARG,
+    ] {
+        layers.find(entry, value::words);
+    }
+}
+
+/// Reads the duration of a flag that is no setting.
+///
+/// # Errors
+///
+/// Says what was expected.
+pub fn duration_flag(text: &str) -> Result<Duration, String> {
+    value::duration_in(Duration::from_millis(1), Duration::from_secs(86_400))(text)
+}
+
+fn narrow(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)
+}
+
+#[cfg(test)]
+mod tests;

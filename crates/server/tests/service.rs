@@ -1,0 +1,232 @@
+//! The service and its callers as processes of their own: simulator, server, scans, bars, a whole demo.
+
+#![expect(clippy::unwrap_used, reason = "a step that fails fails the test, in shared steps too")]
+
+mod process;
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use process::{Sim, assert_ends, interrupt, panscan, ready, run, stderr, stdout};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A server against a simulator; both end when dropped.
+struct Service {
+    child: Child,
+    url: String,
+    sim: Sim,
+    // Held for the store in it.
+    _folder: TempDir,
+}
+
+fn serve(sim: &Sim, folder: &Path) -> Command {
+    let store = folder.join("store");
+    let mut command = panscan(&format!("serve --listen 127.0.0.1:0 --no-redis --store {}", store.display()));
+    command.envs([
+        ("PANSCAN_PROVIDER_URL", sim.url.as_str()),
+        ("POLYGON_API_KEY", "k"),
+        ("PANSCAN_RATE_LIMIT", "unlimited"),
+        ("PANSCAN_CLOCK", "provider"),
+        ("PANSCAN_HISTORY_DAILY", "40"),
+    ]);
+    command
+}
+
+impl Service {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sim = Sim::start("--symbols 60 --sessions 40 --rate unlimited");
+        let file = folder.path().join("ready.json");
+        let mut child = serve(&sim, folder.path())
+            .args(["--warm", "--ready-file"])
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let answer = ready(&file, &mut child);
+        let url = format!("http://{}", answer["grpc"].as_str().unwrap());
+        Self { child, url, sim, _folder: folder }
+    }
+
+    fn ask(&self, line: &str, words: &[&str]) -> Output {
+        panscan(line).args(words).env("PANSCAN_SERVER", &self.url).output().unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn scans_come_in_every_form() {
+    let mut service = Service::start();
+    let words = ["close > 0", "-c", "close", "-c", "s = sma(5)"];
+
+    let lines = service.ask("scan -n 5 --rank-by close --strict --policy complete", &words);
+    assert_ends(&lines, 0, "symbols scanned");
+    let rows: Vec<Value> = stdout(&lines).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 5);
+    assert!(stdout(&lines).starts_with("{\"rank\":1,\"symbol\":\""), "{}", stdout(&lines));
+    assert!(rows.windows(2).all(|pair| pair[0]["close"].as_f64() >= pair[1]["close"].as_f64()));
+
+    let document = service.ask("scan -n 5 --rank-by close -o json", &words);
+    let document: Value = serde_json::from_slice(&document.stdout).unwrap();
+    assert_eq!(document["rows"].as_array().unwrap(), &rows);
+    assert_eq!(document["summary"]["returned"], 5);
+    assert_eq!(document["header"]["columns"][1]["name"], "s");
+
+    let csv = stdout(&service.ask("scan -n 5 --rank-by close -o csv", &words));
+    assert!(csv.starts_with("rank,symbol,close,s\r\n"), "{csv}");
+    let close: Vec<f64> =
+        csv.lines().skip(1).map(|line| line.split(',').nth(2).unwrap().parse().unwrap()).collect();
+    let expected: Vec<f64> = rows.iter().map(|row| row["close"].as_f64().unwrap()).collect();
+    assert_eq!(close, expected);
+
+    let arrow = service.ask("scan -n 5 --rank-by close -o arrow", &words);
+    let mut reader = arrow_ipc::reader::StreamReader::try_new(arrow.stdout.as_slice(), None).unwrap();
+    assert_eq!(reader.next().unwrap().unwrap().num_rows(), 5);
+
+    let symbol = rows[0]["symbol"].as_str().unwrap();
+    let one = service.ask("scan -c close --quiet --symbols", &[symbol]);
+    assert_eq!((stdout(&one).lines().count(), stderr(&one)), (1, String::new()));
+
+    let snapshot = document["header"]["snapshot_id"].as_str().unwrap();
+    assert_eq!(service.ask("scan -o csv --snapshot", &[snapshot]).status.code(), Some(0));
+    assert_ends(&service.ask("scan --validate", &["rsi(14) < 30"]), 0, "valid");
+    assert!(stdout(&service.ask("scan --explain -o table", &["rsi(14) < 30"])).contains("rsi"));
+
+    assert_eq!(interrupt(&mut service.child), 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_scan_has_a_caret_and_a_code() {
+    let service = Service::start();
+    let wrong = service.ask("scan", &["rsi(14) < 30 and smaa(20) > close"]);
+    assert_ends(&wrong, 3, "smaa");
+    assert_ends(&wrong, 3, "^^^^");
+    assert_ends(&service.ask("scan --explain", &["clos > 1"]), 3, "clos");
+    assert_ends(&service.ask("scan --fail-empty", &["close < 0"]), 11, "no row");
+    assert_ends(&service.ask("scan --as-of never", &[]), 2, "--as-of");
+    assert_ends(&service.ask("scan --timeframe 7x", &[]), 2, "--timeframe");
+    assert_ends(&service.ask("scan --symbols @/no/such/file", &[]), 9, "/no/such/file");
+}
+
+#[test]
+fn bars_come_out_as_they_are_kept() {
+    let service = Service::start();
+    let rows = stdout(&service.ask("scan -n 1 -o csv", &["-c", "close"]));
+    let symbol = rows.lines().nth(1).unwrap().split(',').nth(1).unwrap().to_owned();
+    let bars = service.ask("fetch --last 3 -o csv", &[&symbol]);
+    assert_ends(&bars, 0, "bars of 1 symbols");
+    let text = stdout(&bars);
+    assert!(text.starts_with("symbol,time,open,high,low,close,volume,vwap,trades\r\n"), "{text}");
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert!(service.ask("fetch --all --last 2", &[]).stdout.is_empty());
+    let plan: Value = serde_json::from_slice(&service.ask("fetch --all --dry-run", &[]).stdout).unwrap();
+    assert_eq!(plan["provider_calls"], 0, "{plan}");
+    assert_ends(&service.ask("fetch A --from 2025-02-01 --to 2025-01-01", &[]), 2, "lies before");
+}
+
+#[test]
+fn nobody_there_is_five_and_says_what_to_do() {
+    assert_ends(&run("scan --server http://127.0.0.1:1"), 5, "panscan serve");
+    assert_ends(&run("fetch A --server http://127.0.0.1:1"), 5, "127.0.0.1:1");
+    assert_ends(&run("scan --server ftp://x"), 2, "PANSCAN_SERVER");
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let service = Service::start();
+    let folder = tempfile::tempdir().unwrap();
+    let addr = service.url.trim_start_matches("http://");
+    let taken = panscan(&format!("serve --listen {addr} --store {}", folder.path().display()))
+        .envs([("PANSCAN_PROVIDER_URL", service.sim.url.as_str()), ("POLYGON_API_KEY", "k")])
+        .output()
+        .unwrap();
+    assert_ends(&taken, 9, addr);
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let store = panscan(&format!("serve --listen 127.0.0.1:0 --store {}", file.display()))
+        .envs([("PANSCAN_PROVIDER_URL", service.sim.url.as_str()), ("POLYGON_API_KEY", "k")])
+        .output()
+        .unwrap();
+    assert_ends(&store, 9, &file.display().to_string());
+    let universe = panscan(&format!("serve --listen 127.0.0.1:0 --universe {}", file.display()))
+        .current_dir(folder.path())
+        .env("POLYGON_API_KEY", "k")
+        .output()
+        .unwrap();
+    assert_ends(&universe, 9, &file.display().to_string());
+}
+
+#[test]
+fn a_key_that_is_refused_is_seven() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::start("--keys right --rate unlimited");
+    let refused = serve(&sim, folder.path()).output().unwrap();
+    assert_ends(&refused, 7, "key");
+}
+
+#[test]
+fn a_scan_needs_no_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let sim = Sim::start("--symbols 30 --sessions 10 --rate unlimited");
+    let output = panscan("scan --local -n 3 -c close -o ndjson")
+        .current_dir(folder.path())
+        .envs([
+            ("PANSCAN_PROVIDER_URL", sim.url.as_str()),
+            ("POLYGON_API_KEY", "k"),
+            ("PANSCAN_RATE_LIMIT", "unlimited"),
+            ("PANSCAN_CLOCK", "provider"),
+            ("PANSCAN_HISTORY_DAILY", "10"),
+        ])
+        .output()
+        .unwrap();
+    assert_ends(&output, 0, "3 of");
+    assert_eq!(stdout(&output).lines().count(), 3);
+}
+
+#[test]
+fn a_demo_ends_with_its_object() {
+    let temp = tempfile::tempdir().unwrap();
+    let output = panscan("demo --once --json --symbols 120 --sessions 30 --rate 500/s --seed 7")
+        .env("TMPDIR", temp.path())
+        .output()
+        .unwrap();
+    assert_ends(&output, 0, "provider calls");
+    let text = stdout(&output);
+    let report: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(report["symbols"], 120);
+    assert_eq!(report["sessions"], 30);
+    assert_eq!(report["seed"], 7);
+    assert_eq!(report["limit_violations"], 0);
+    assert_eq!(report["provider_calls_warm"], 0);
+    assert_eq!(report["provider_calls_restart"], 0);
+    assert!(report["rows"].as_u64().unwrap() > 0, "{report}");
+    assert!(report["bars"].as_u64().unwrap() > 3_000, "{report}");
+    assert!(report["provider_calls_cold"].as_u64().unwrap() <= 30 + 20, "{report}");
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the temporary folder is left");
+}
+
+#[test]
+fn a_demo_can_be_interrupted() {
+    let temp = tempfile::tempdir().unwrap();
+    // At this rate the cold fetch takes minutes.
+    let mut child = panscan("demo --symbols 50 --sessions 200 --rate 1/s")
+        .env("TMPDIR", temp.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while std::fs::read_dir(temp.path()).unwrap().count() == 0 {
+        assert!(child.try_wait().unwrap().is_none(), "the demo ended by itself");
+        std::thread::yield_now();
+    }
+    assert_eq!(interrupt(&mut child), 0);
+    assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the temporary folder is left");
+}

@@ -27,28 +27,23 @@ pub fn wilder_keep(n: u32) -> f64 {
     f64::from(n - 1) / f64::from(n)
 }
 
-/// The gain in a change; its loss is the gain of the negated change.
-#[inline(always)]
-#[must_use]
-pub fn gain(change: f64) -> f64 {
-    if change > 0.0 { change } else { 0.0 }
-}
-
-/// The next Wilder sum: n times Wilder's mean, which spares two operations a bar and leaves the ratio of gains to
-/// losses as it is. Seeded with the sum of the first n values.
+/// The next Wilder sum: n times Wilder's mean, which spares operations and leaves ratios as they are. Seeded with
+/// the sum of the first n values.
 #[inline(always)]
 #[must_use]
 pub fn wilder_sum(sum: f64, keep: f64, x: f64) -> f64 {
     sum * keep + x
 }
 
-/// The relative strength index of two Wilder sums; 0 when both are 0. The quotient comes first, so that nothing but
-/// gains is 100 exactly.
+/// The relative strength index from the Wilder sums of the changes and of their sizes: with G and D the sums of
+/// gains and losses these are G - D and G + D. 0 when nothing changed.
+///
+/// Rounding is monotone and symmetric, so the first sum never exceeds the second in size, and the index is within
+/// 0 to 100: exactly 100 when there were only gains, exactly 0 when there were only losses.
 #[inline(always)]
 #[must_use]
-pub fn strength(gains: f64, losses: f64) -> f64 {
-    let total = gains + losses;
-    if total == 0.0 { 0.0 } else { 100.0 * (gains / total) }
+pub fn strength(changes: f64, sizes: f64) -> f64 {
+    if sizes == 0.0 { 0.0 } else { 50.0 * ((sizes + changes) / sizes) }
 }
 
 #[cfg(test)]
@@ -69,10 +64,29 @@ mod tests {
     #[test]
     fn strength_spans_0_to_100_and_is_0_on_flat_prices() {
         assert_eq!(strength(0.0, 0.0), 0.0);
-        for gains in [2.0, 0.1, 0.07, 1e-300] {
-            assert_eq!(strength(gains, 0.0), 100.0);
+        assert_eq!(strength(0.0, 2.0), 50.0);
+        for keep in [wilder_keep(2), wilder_keep(3), wilder_keep(14)] {
+            let (mut up, mut down, mut size) = (0.1, -0.1, 0.1);
+            for x in [0.07, 3.3, 1e-9, 0.0, 123.456] {
+                up = wilder_sum(up, keep, x);
+                down = wilder_sum(down, keep, -x);
+                size = wilder_sum(size, keep, x);
+                assert_eq!([strength(up, size), strength(down, size)], [100.0, 0.0]);
+            }
         }
-        assert_eq!(strength(0.0, 2.0), 0.0);
-        assert_eq!(strength(1.0, 1.0), 50.0);
+    }
+
+    #[test]
+    fn strength_is_the_ratio_of_gains() {
+        let keep = wilder_keep(14);
+        let (mut gains, mut losses, mut changes, mut sizes) = (1.0, 2.0, -1.0, 3.0);
+        for x in [1.0, -0.5, 2.25, -3.0, 0.125_f64] {
+            gains = wilder_sum(gains, keep, x.max(0.0));
+            losses = wilder_sum(losses, keep, (-x).max(0.0));
+            changes = wilder_sum(changes, keep, x);
+            sizes = wilder_sum(sizes, keep, x.abs());
+            let expected = 100.0 * gains / (gains + losses);
+            assert!((strength(changes, sizes) - expected).abs() < 1e-12);
+        }
     }
 }

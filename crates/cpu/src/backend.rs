@@ -237,6 +237,9 @@ impl Work for Evaluation {
             if !self.wanted[index] {
                 continue;
             }
+            if let Some(next) = self.panel.tiles().get(index + 1) {
+                tile::announce(&self.program, next);
+            }
             tile::run(self.isa, &self.program, &self.panel.tiles()[index], index, scratch, |root, row| {
                 values[root * each + at * WIDTH..][..WIDTH].copy_from_slice(row);
             });

@@ -171,6 +171,33 @@ impl Kernel for Choose<'_> {
     }
 }
 
+struct HasNull<'a>(View<'a>, usize);
+
+impl Kernel for HasNull<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn run<V: Vector, const BLOCKS: usize>(self) -> bool {
+        let mut found = [V::splat(0.0); EIGHTS];
+        for i in 0..self.1 {
+            let row = self.0.row(i);
+            for (at, found) in found.iter_mut().enumerate() {
+                *found = V::select(V::load(row, at).is_nan(), V::splat(1.0), *found);
+            }
+        }
+        let mut flags: Row = [0.0; _];
+        for (at, found) in found.into_iter().enumerate() {
+            found.store(&mut flags, at);
+        }
+        flags.iter().any(|flag| *flag != 0.0)
+    }
+}
+
+/// Whether there is a null among the first `rows` rows of a view.
+pub(crate) fn has_null(isa: Isa, a: View<'_>, rows: usize) -> bool {
+    isa.run(HasNull(a, rows))
+}
+
 /// A function of one input, row by row.
 pub(crate) fn unary(isa: Isa, op: Unary, a: View<'_>, out: &mut [Row]) {
     macro_rules! by {

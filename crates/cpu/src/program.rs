@@ -53,6 +53,9 @@ pub(crate) struct Step {
     pub(crate) single: bool,
     /// It may turn a null into a value, so rows above a lane's first bar have to be cleared.
     pub(crate) fills: bool,
+    /// The `coalesce` whose second input it serves, if nothing else reads it: it only runs where the first input
+    /// has a null.
+    pub(crate) guard: Option<usize>,
     /// Which root it is.
     pub(crate) root: Option<usize>,
 }
@@ -61,8 +64,8 @@ pub(crate) struct Step {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) steps: Vec<Step>,
-    /// Nodes of the plan.
-    pub(crate) nodes: usize,
+    /// For each node of the plan its place in `steps`; meaningless where it has none.
+    pub(crate) at: Vec<usize>,
     /// Rows that each slot needs at most; [`ALL`] for a whole tile.
     pub(crate) slots: Vec<usize>,
     pub(crate) constants: Vec<Row>,
@@ -83,13 +86,14 @@ impl Program {
         let need = needs(plan, roots)?;
         let mut program = Self {
             steps: Vec::new(),
-            nodes: plan.nodes.len(),
+            at: vec![0; plan.nodes.len()],
             slots: Vec::new(),
             constants: Vec::new(),
             attributes: Vec::new(),
             roots: roots.len(),
         };
-        for (index, node) in plan.nodes.iter().enumerate().filter(|(i, _)| need[*i] > 0) {
+        for index in order(plan, roots) {
+            let node = &plan.nodes[index];
             let input = |k: usize| node.inputs[k].index();
             let action = match &node.op {
                 Op::Constant(value) => {
@@ -118,6 +122,7 @@ impl Program {
                     | Action::Binary(Binary::Coalesce | Binary::And | Binary::Or, ..)
                     | Action::Choose(..)
             );
+            program.at[index] = program.steps.len();
             program.steps.push(Step {
                 node: index,
                 action,
@@ -125,20 +130,45 @@ impl Program {
                 slot: 0,
                 single: node.shape != Shape::Series,
                 fills: fills && node.shape == Shape::Series,
+                guard: None,
                 root: roots.iter().position(|r| r.index() == index),
             });
         }
+        program.guard();
         program.place();
         Ok(program)
     }
 
+    /// Finds the steps that only serve the second input of a `coalesce`.
+    fn guard(&mut self) {
+        let mut guards: Vec<Readers> = vec![Readers::Nobody; self.at.len()];
+        for step in self.steps.iter_mut().rev() {
+            let own = match guards[step.node] {
+                Readers::Behind(guard) if step.root.is_none() => Some(guard),
+                _ => None,
+            };
+            step.guard = own;
+            let mine = own.map_or(Readers::Others, Readers::Behind);
+            for (position, input) in inputs(step.action).into_iter().enumerate() {
+                let Some(input) = input else { continue };
+                let lazy = position == 1 && matches!(step.action, Action::Binary(Binary::Coalesce, ..));
+                let reader = if lazy { Readers::Behind(step.node) } else { mine };
+                guards[input] = match guards[input] {
+                    Readers::Nobody => reader,
+                    same if same == reader => same,
+                    _ => Readers::Others,
+                };
+            }
+        }
+    }
+
     /// Gives every step whose rows have to be kept a slot that is free from its first to its last reader.
     fn place(&mut self) {
-        let mut last = vec![0_usize; self.nodes];
+        let mut last = vec![0_usize; self.at.len()];
         for (at, step) in self.steps.iter().enumerate().rev() {
             let until = match step.action {
-                // A reader of the lag reads the rows of its input.
-                Action::Lag(..) => last[step.node].max(at),
+                // Its reader may read the rows of its input.
+                Action::Lag(..) | Action::Binary(Binary::Coalesce, ..) => last[step.node].max(at),
                 _ => at,
             };
             for input in inputs(step.action).into_iter().flatten() {
@@ -172,6 +202,34 @@ impl Program {
             taken.push((step.slot, last[step.node].max(at)));
         }
     }
+}
+
+/// Who reads a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Readers {
+    Nobody,
+    /// Only the second input of this `coalesce`, directly or not.
+    Behind(usize),
+    Others,
+}
+
+/// The nodes below the roots, each after its inputs and right before its first reader, first inputs first.
+fn order(plan: &Plan, roots: &[NodeId]) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut seen = vec![false; plan.nodes.len()];
+    let mut open: Vec<(usize, bool)> = roots.iter().rev().map(|root| (root.index(), false)).collect();
+    while let Some((index, below)) = open.pop() {
+        if below {
+            order.push(index);
+        } else if !seen[index] {
+            seen[index] = true;
+            open.push((index, true));
+            if plan.nodes[index].stage != Stage::Attribute {
+                open.extend(plan.nodes[index].inputs.iter().rev().map(|input| (input.index(), false)));
+            }
+        }
+    }
+    order
 }
 
 fn id(index: usize) -> NodeId {

@@ -9,7 +9,11 @@ use panscan_core::plan::Recursive;
 use panscan_core::recurrence;
 
 use crate::lanes::{EIGHTS, Row};
-use crate::simd::{Isa, Kernel, Vector};
+use crate::simd::{Isa, Kernel, Vector, prefetch};
+
+/// Rows that are asked for ahead: a page. The processor's own look-ahead ends with one, which a panel larger than
+/// the caches feels at every sixteenth row.
+const AHEAD: usize = 16;
 
 /// One recurrence on vectors. Its state is two of them; one that needs less leaves the second at 0.
 trait Recurrence: Copy {
@@ -66,21 +70,11 @@ impl Recurrence for Smooth {
     }
 }
 
-/// `rsi`: [`recurrence::wilder_sum`] of gains and of losses.
+/// `rsi`: [`recurrence::wilder_sum`] of changes and of their sizes.
 #[derive(Clone, Copy)]
 struct Strength {
     n: u32,
     keep: f64,
-}
-
-impl Strength {
-    /// Gain and negated loss of a change.
-    #[inline(always)]
-    fn split<V: Vector>(previous: V, x: V) -> [V; 2] {
-        let zero = V::splat(0.0);
-        let change = x.sub(previous);
-        [V::select(zero.less(change), change, zero), V::select(change.less(zero), change, zero)]
-    }
 }
 
 impl Recurrence for Strength {
@@ -96,8 +90,8 @@ impl Recurrence for Strength {
 
     #[inline(always)]
     fn gather<V: Vector>(self, sums: [V; 2], previous: V, x: V) -> [V; 2] {
-        let [up, down] = Self::split(previous, x);
-        [sums[0].add(up), sums[1].sub(down)]
+        let change = x.sub(previous);
+        [sums[0].add(change), sums[1].add(change.abs())]
     }
 
     #[inline(always)]
@@ -107,16 +101,16 @@ impl Recurrence for Strength {
 
     #[inline(always)]
     fn step<V: Vector>(self, state: [V; 2], previous: V, x: V) -> [V; 2] {
-        let [up, down] = Self::split(previous, x);
+        let change = x.sub(previous);
         let keep = V::splat(self.keep);
-        [state[0].mul(keep).add(up), state[1].mul(keep).sub(down)]
+        [state[0].mul(keep).add(change), state[1].mul(keep).add(change.abs())]
     }
 
     #[inline(always)]
     fn value<V: Vector>(self, state: [V; 2]) -> V {
-        let total = state[0].add(state[1]);
-        let value = V::splat(100.0).mul(state[0].div(total));
-        V::select(total.equal(V::splat(0.0)), V::splat(0.0), value).finite()
+        let [changes, sizes] = state;
+        let value = V::splat(50.0).mul(sizes.add(changes).div(sizes));
+        V::select(sizes.equal(V::splat(0.0)), V::splat(0.0), value).finite()
     }
 }
 
@@ -250,7 +244,10 @@ fn steady<R: Recurrence, V: Vector, const BLOCKS: usize>(
             *previous = V::load(&input[from - 1], first + b);
         }
     }
-    for row in &input[from..quiet] {
+    for (at, row) in input[..quiet].iter().enumerate().skip(from) {
+        if let Some(later) = input.get(at + AHEAD) {
+            prefetch(std::slice::from_ref(later));
+        }
         for b in 0..BLOCKS {
             let x = V::load(row, first + b);
             state[b] = recurrence.step(state[b], previous[b], x);

@@ -15,6 +15,8 @@ use std::fmt;
 pub(crate) use vector::Vector;
 use vector::Wide;
 
+use crate::lanes::Row;
+
 /// How wide the processor's vectors are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
@@ -112,6 +114,22 @@ impl Isa {
     }
 }
 
+/// Asks the memory system for rows that will be read soon. Only a hint: without it values are the same, later.
+#[inline(always)]
+pub(crate) fn prefetch(rows: &[Row]) {
+    #[cfg(target_arch = "x86_64")]
+    for row in rows {
+        for line in row.as_chunks::<8>().0 {
+            // SAFETY: a prefetch neither reads nor writes, whatever the address; this one is of a live slice.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast());
+            }
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = rows;
+}
+
 #[inline(never)]
 fn baseline<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
@@ -135,7 +153,6 @@ fn avx512<K: Kernel>(kernel: K) -> K::Output {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lanes::Row;
 
     /// Every operation on pairs of awkward numbers; booleans come out as 1 and 0.
     struct Everything(Row, Row);

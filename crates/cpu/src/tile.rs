@@ -4,11 +4,15 @@
 use panscan_core::bar::Field;
 use panscan_core::block::WIDTH;
 use panscan_core::panel::Tile;
+use panscan_core::plan::Binary;
 
 use crate::lanes::{Line, Row, View, finite, grow, rows, rows_mut};
 use crate::program::{Action, Program, Step};
-use crate::simd::Isa;
+use crate::simd::{Isa, prefetch};
 use crate::{element, recursive, window};
+
+/// Rows that are asked for ahead of their tile.
+const AHEAD: usize = 32;
 
 /// Where the rows of a node lie; the last of them belongs to the tile's last row.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +41,8 @@ enum Base {
 pub(crate) struct Scratch {
     slots: Vec<Vec<Line>>,
     places: Vec<Place>,
+    /// Per node that is a `coalesce`, whether its second input is needed on this tile; unknown at first.
+    needed: Vec<Option<bool>>,
 }
 
 /// A tile with the program that runs on it.
@@ -69,6 +75,9 @@ pub(crate) fn run(
     let run = Run { isa, program, tile, index, shortest };
     scratch.prepare(program, tile.rows());
     for step in &program.steps {
+        if step.guard.is_some_and(|guard| !run.is_needed(guard, scratch)) {
+            continue;
+        }
         run.step(step, scratch);
         if let Some(root) = step.root {
             let place = scratch.places[step.node];
@@ -81,10 +90,28 @@ pub(crate) fn run(
     }
 }
 
+/// Asks for the rows of a tile that a program will read. Whole columns are long enough for the processor to see
+/// where they go after their first rows.
+pub(crate) fn announce(program: &Program, tile: &Tile) {
+    let rows = tile.rows();
+    for step in &program.steps {
+        if let Action::Field(field) = step.action
+            && step.guard.is_none()
+        {
+            let all = tile.field(field).as_chunks::<WIDTH>().0;
+            let from = rows - step.need.min(rows);
+            let to = rows.min(from.saturating_add(AHEAD));
+            prefetch(&all[from..to]);
+        }
+    }
+}
+
 impl Scratch {
     fn prepare(&mut self, program: &Program, rows: usize) {
         self.places.clear();
-        self.places.resize(program.nodes, Place::default());
+        self.places.resize(program.at.len(), Place::default());
+        self.needed.clear();
+        self.needed.resize(program.at.len(), None);
         if self.slots.len() < program.slots.len() {
             self.slots.resize_with(program.slots.len(), Vec::new);
         }
@@ -137,6 +164,10 @@ impl<'a> Run<'a> {
                 Place { base: Base::Field(field), start: count - want, len: want, step: 1, dense }
             }
             Action::Lag(k, input) => self.lag(step, k, scratch.places[input], want, scratch),
+            Action::Binary(Binary::Coalesce, a, _) if !self.is_needed(step.node, scratch) => {
+                let place = scratch.places[a];
+                Place { start: place.start + place.len - want, len: want, ..place }
+            }
             _ => {
                 let mut lines = std::mem::take(&mut scratch.slots[step.slot]);
                 let out = &mut rows_mut(&mut lines)[..want];
@@ -149,6 +180,26 @@ impl<'a> Run<'a> {
                 Place { base: Base::Slot(step.slot), start: 0, len: want, step: repeat, dense: false }
             }
         };
+    }
+
+    /// Whether the `coalesce` at `node` has to look at its second input: where its first input has a null among the
+    /// rows that are read. Without one it is its first input.
+    fn is_needed(&self, node: usize, scratch: &mut Scratch) -> bool {
+        if let Some(needed) = scratch.needed[node] {
+            return needed;
+        }
+        let step = &self.program.steps[self.program.at[node]];
+        let read = step.guard.is_none_or(|guard| self.is_needed(guard, scratch));
+        let needed = read
+            && match step.action {
+                Action::Binary(_, a, _) if scratch.places[a].step == 1 => {
+                    let want = step.need.min(self.tile.rows());
+                    element::has_null(self.isa, self.view(a, want, scratch), want)
+                }
+                _ => true,
+            };
+        scratch.needed[node] = Some(needed);
+        needed
     }
 
     fn compute(&self, step: &Step, out: &mut [Row], scratch: &Scratch) {

@@ -115,7 +115,8 @@ impl Tile {
 pub struct Panel {
     timeframe: Timeframe,
     sessions: Arc<[SessionDate]>,
-    symbols: usize,
+    /// Bars of each symbol, side by side: asked for every symbol of every scan.
+    bars: Vec<u32>,
     tiles: Vec<Arc<Tile>>,
 }
 
@@ -158,11 +159,10 @@ impl Panel {
         });
         let (adjusted, raw) = tiles.into_iter().flatten().unzip();
         let sessions: Arc<[SessionDate]> = sessions.into();
-        let panel = |tiles| Self {
-            timeframe: Timeframe::Day,
-            sessions: sessions.clone(),
-            symbols: universe.len(),
-            tiles,
+        let panel = |tiles: Vec<Arc<Tile>>| {
+            let mut bars: Vec<u32> = tiles.iter().flat_map(|tile| tile.bars).collect();
+            bars.truncate(universe.len());
+            Self { timeframe: Timeframe::Day, sessions: sessions.clone(), bars, tiles }
         };
         (panel(adjusted), panel(raw))
     }
@@ -182,7 +182,7 @@ impl Panel {
     /// Symbols; equals the universe's.
     #[must_use]
     pub fn symbols(&self) -> usize {
-        self.symbols
+        self.bars.len()
     }
 
     /// The tiles; symbol `i` is lane `i % WIDTH` of tile `i / WIDTH`.
@@ -194,13 +194,13 @@ impl Panel {
     /// Bars of one symbol.
     #[must_use]
     pub fn bars(&self, id: SymbolId) -> usize {
-        self.tiles.get(id.index() / WIDTH).map_or(0, |tile| tile.bars[id.index() % WIDTH] as usize)
+        self.bars.get(id.index()).map_or(0, |bars| *bars as usize)
     }
 
     /// Bars of all symbols.
     #[must_use]
     pub fn total_bars(&self) -> u64 {
-        self.tiles.iter().flat_map(|t| t.bars).map(u64::from).sum()
+        self.bars.iter().copied().map(u64::from).sum()
     }
 
     /// Session of a symbol's newest bar.

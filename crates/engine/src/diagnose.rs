@@ -48,22 +48,35 @@ pub(crate) fn stale_diagnostic(
 }
 
 /// Symbols with too few bars for the plan, and those whose recursive values still depend on their seed.
-pub(crate) fn history(plan: &Plan, snapshot: &Snapshot, population: &Population) -> Vec<Diagnostic> {
-    let needed = plan.bars_needed() as usize;
+pub(crate) fn history(plan: &Plan, published: &Published, population: &Population) -> Vec<Diagnostic> {
+    let needed = plan.bars_needed();
     if needed == 0 {
         return Vec::new();
     }
-    let settled = plan.bars_settled() as usize;
+    let settled = plan.bars_settled();
+    let universe = &published.snapshot.universe;
     let (mut none, mut short, mut unsettled) = (Vec::new(), Vec::new(), Vec::new());
-    for id in population.ids() {
-        let bars = snapshot.daily.bars(id);
+    let mut tell = |bars: u32, id: SymbolId| {
         let list = match bars {
             0 => &mut none,
             b if b < needed => &mut short,
-            b if b < settled => &mut unsettled,
-            _ => continue,
+            _ => &mut unsettled,
         };
-        list.push(snapshot.universe.symbol(id));
+        list.push(universe.symbol(id));
+    };
+    let full = u32::try_from(published.snapshot.daily.sessions().len()).unwrap_or(u32::MAX);
+    if full < settled {
+        // Not even a symbol with every session has enough.
+        for id in population.ids() {
+            tell(u32::try_from(published.snapshot.daily.bars(id)).unwrap_or(u32::MAX), id);
+        }
+    } else {
+        let few = published.short.partition_point(|(bars, _)| *bars < settled);
+        let mine = published.short[..few].iter().filter(|(_, id)| population.contains(*id));
+        mine.for_each(|(bars, id)| tell(*bars, *id));
+        for list in [&mut none, &mut short, &mut unsettled] {
+            list.sort_unstable();
+        }
     }
     let mut found = Vec::new();
     if !none.is_empty() {

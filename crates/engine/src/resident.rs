@@ -22,6 +22,8 @@ pub struct Published {
     pub laggards: Vec<(SymbolId, SessionDate)>,
     /// Symbols with a session without a bar after their first one.
     pub gappy: Vec<SymbolId>,
+    /// Symbols that have fewer bars than there are sessions, with how many; fewest first.
+    pub(crate) short: Vec<(u32, SymbolId)>,
     /// Instant from which on a newer session may exist.
     pub(crate) outdated_at: Timestamp,
     /// Version of the store's contents that it shows.
@@ -35,18 +37,24 @@ impl Published {
         let newest = snapshot.newest();
         let mut laggards = Vec::new();
         let mut gappy = Vec::new();
+        let mut short = Vec::new();
         for id in snapshot.universe.ids() {
+            let bars = panel.bars(id);
+            if bars < panel.sessions().len() {
+                short.push((u32::try_from(bars).unwrap_or(u32::MAX), id));
+            }
             let Some(last) = panel.newest(id) else { continue };
             if Some(last) != newest {
                 laggards.push((id, last));
             }
-            if panel.span(id) > panel.bars(id) {
+            if panel.span(id) > bars {
                 gappy.push(id);
             }
         }
+        short.sort_unstable();
         let next = newest.and_then(|d| calendar.next(d));
         let outdated_at = next.map_or(Timestamp::from_nanos(i64::MAX), |d| calendar.close(d));
-        Self { snapshot: Arc::new(snapshot), laggards, gappy, outdated_at, version }
+        Self { snapshot: Arc::new(snapshot), laggards, gappy, short, outdated_at, version }
     }
 }
 

@@ -224,7 +224,7 @@ impl Engine {
             let message = "attributes and membership are today's, not those of as_of";
             diagnostics.push(Diagnostic::new(Reason::UniverseNotPointInTime, message));
         }
-        diagnostics.extend(diagnose::history(&plan, snapshot, &population));
+        diagnostics.extend(diagnose::history(&plan, &published, &population));
         if plan.touches_bars() {
             diagnostics.extend(diagnose::gaps(&published, &population));
             let state = self.0.state.lock().await;

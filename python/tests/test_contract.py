@@ -207,10 +207,10 @@ class Starts(unittest.TestCase):
 
     def test_a_wrong_key(self):
         with Sim("--rate", "1000/s", "--symbols", "10", "--sessions", "10", "--keys", "right") as sim:
-            ended = self.serve(sim.url, POLYGON_API_KEY="wrong", PANSCAN_RATE_LIMIT="100/s")
+            ended = self.serve(sim.url, POLYGON_API_KEY="zebra-4711", PANSCAN_RATE_LIMIT="100/s")
         self.assertEqual(ended.returncode, 7, ended.stderr)
         self.assertIn("POLYGON_API_KEY", ended.stderr)
-        self.assertNotIn("wrong", ended.stderr.replace("is wrong", ""))
+        self.assertNotIn("zebra", ended.stderr)
 
     def test_all_bad_settings_are_told_at_once(self):
         ended = self.serve("http://127.0.0.1:9", PANSCAN_RATE_LIMIT="often", PANSCAN_THREDS="2", MAX_RETRIES="-1")

@@ -66,10 +66,12 @@ pub(crate) fn stubs(python: &Path) -> Result<PathBuf, String> {
     }
     fs::create_dir_all(&folder).map_err(|fault| format!("{}: {fault}", folder.display()))?;
     let protos = root().join("proto/panscan/v1");
-    let mut files: Vec<PathBuf> = fs::read_dir(&protos)
-        .map_err(|fault| format!("{}: {fault}", protos.display()))?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "proto"))
+    let names = fs::read_dir(&protos).map_err(|fault| format!("{}: {fault}", protos.display()))?;
+    // the compiler wants them below the folder that it was given, spelled alike
+    let mut files: Vec<String> = names
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".proto"))
+        .map(|name| format!("proto/panscan/v1/{name}"))
         .collect();
     files.sort();
     let generate = [

@@ -5,6 +5,7 @@ use std::fs;
 use crate::python;
 use crate::shell::{answers, command, root, step, watched};
 use crate::tally::Tally;
+use crate::tidy::{Source, sources};
 
 /// Which parts of the tests run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,14 +75,36 @@ fn rust() -> Result<Tally, String> {
         let run = ["nextest", "run", "--workspace", "--locked", "--no-fail-fast"];
         let said = watched(command("cargo", &run).env("CARGO_TERM_COLOR", "never"))?;
         let report = fs::read_to_string(&report).unwrap_or_default();
-        return Ok(Tally::of_nextest(&said.err, &report).or_failed(said.good));
+        let mut tally = Tally::of_nextest(&said.err, &report).or_failed(said.good);
+        tally.reasons.extend(ignored(&sources(&root())?));
+        return Ok(tally);
     }
     println!("xtask: cargo-nextest is not installed; the plain test runner is used");
     let run =
         ["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"];
     let said =
         watched(command("cargo", &run).args(["--", "--show-output"]).env("CARGO_TERM_COLOR", "never"))?;
-    Ok(Tally::of_libtest(&said.out).or_failed(said.good))
+    let mut tally = Tally::of_libtest(&said.out).or_failed(said.good);
+    tally.reasons.extend(ignored(&sources(&root())?));
+    Ok(tally)
+}
+
+/// Tests that are left out on purpose, with the reason that stands at them: the runners only count them.
+fn ignored(sources: &[Source]) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources.iter().filter(|source| source.extension() == "rs") {
+        let mut lines = source.text().unwrap_or("").lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            let Some(reason) = line.strip_prefix("#[ignore = \"").and_then(|rest| rest.strip_suffix("\"]"))
+            else {
+                continue;
+            };
+            let function = lines.find_map(|line| line.strip_prefix("fn "));
+            let name = function.and_then(|rest| rest.split('(').next()).unwrap_or("?");
+            found.push(format!("skipped: {}: {name}: {reason}", source.path));
+        }
+    }
+    found
 }
 
 fn doctests() -> Result<Tally, String> {
@@ -111,6 +134,13 @@ fn end_to_end() -> Result<Tally, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_that_are_left_out_are_named() {
+        let text = "//! A.\n#[test]\n#[ignore = \"a measurement\"]\nfn slow() {}\n#[test]\nfn fast() {}\n";
+        let source = Source { path: "a.rs".to_owned(), bytes: text.into() };
+        assert_eq!(ignored(&[source]), ["skipped: a.rs: slow: a measurement"]);
+    }
 
     #[test]
     fn no_option_means_everything() {

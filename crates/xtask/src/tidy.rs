@@ -61,7 +61,11 @@ fn findings(sources: &[Source]) -> Vec<String> {
 }
 
 /// Every file that was written by hand, ordered by path.
-fn sources(top: &Path) -> Result<Vec<Source>, String> {
+///
+/// # Errors
+///
+/// The first folder or file that cannot be read.
+pub(crate) fn sources(top: &Path) -> Result<Vec<Source>, String> {
     let mut found = Vec::new();
     let mut folders = vec![top.to_path_buf()];
     while let Some(folder) = folders.pop() {

@@ -193,8 +193,8 @@ pub fn summary_value(summary: &Summary) -> Value {
 /// The time of a node in one line.
 #[must_use]
 pub fn node_line(node: &NodeTiming) -> String {
-    let note = if node.memoized { " (remembered)" } else { "" };
-    format!("  {:>10.1} us  {}{note}", micros(node.time), node.expr)
+    let time = if node.memoized { "remembered".to_owned() } else { format!("{:.1} us", micros(node.time)) };
+    format!("  {time:>12}  {}", node.expr)
 }
 
 /// The summary in one line.

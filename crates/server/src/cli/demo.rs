@@ -22,8 +22,8 @@ use self::caller::Caller;
 use self::progress::Progress;
 use self::report::{Laps, Report, resident_bytes};
 
-/// Filter of a demo that is not given one: oversold, and no penny stock.
-pub(super) const FILTER: &str = "rsi(14) < 40 and close > 5";
+/// Filter of a demo that is not given one: oversold, traded, and no penny stock.
+pub(super) const FILTER: &str = "rsi(14) < 40 and close > 5 and volume > 100000";
 /// The columns of every demo: the four indicators that the figures of this project are about.
 pub(super) const COLUMNS: [&str; 6] = ["close", "volume", "sma(5)", "sma(20)", "rsi(14)", "vwap(20)"];
 /// What it is ranked by, smallest first.
@@ -118,16 +118,14 @@ async fn cold(
     let pages = (shape.symbols as u64).div_ceil(1_000);
     let calls = sessions as u64 + pages + CALLS_BESIDE;
     let seen = color || io::stderr().is_terminal();
-    let progress = Progress::new(calls, shape.symbols, seen);
     let started = Instant::now();
-    let (server, scanned) = progress
+    let server = app::start(&stage.settings).await?;
+    notes.say(format!("server    http://{}  store {}", server.grpc, stage.folder().display()));
+    let progress = Progress::new(calls, shape.symbols, seen);
+    let scanned = progress
         .during(&stage.simulator, shape.symbols, async {
-            let server = app::start(&stage.settings).await?;
-            notes.say(format!("server    http://{}  store {}", server.grpc, stage.folder().display()));
             server.ready().await?;
-            let caller = Caller::connect(server.grpc, args).await?;
-            let scanned = caller.scan().await?;
-            Ok::<_, Failure>((server, scanned))
+            Caller::connect(server.grpc, args).await?.scan().await
         })
         .await?;
     report.cold_ms = millis(started.elapsed());
@@ -192,11 +190,12 @@ fn tries(port: u16) -> String {
         "grpcurl -plaintext -d '{{\"scan\":{{\"filter\":\"rsi(14) < 30\"}}}}' 127.0.0.1:{port} \
          panscan.v1.Scanner/ScanUniverse\n\
          panscan scan --server http://127.0.0.1:{port} -c close -c 'rsi(14)' 'rsi(14) < 30'\n\
-         python3 -m pip install grpcio-tools && python3 -m grpc_tools.protoc -I proto --python_out=. \
-         --grpc_python_out=. proto/panscan/v1/*.proto && python3 -c \"import grpc; from panscan.v1 import \
-         scanner_pb2 as p, scanner_pb2_grpc as s; [print(f) for f in \
+         python3 -m pip install grpcio-tools && mkdir -p /tmp/panscan-py && python3 -m grpc_tools.protoc -I proto \
+         --python_out=/tmp/panscan-py --grpc_python_out=/tmp/panscan-py proto/panscan/v1/*.proto && \
+         PYTHONPATH=/tmp/panscan-py python3 -c \"import grpc; from panscan.v1 import scanner_pb2 as p, \
+         scanner_pb2_grpc as s, types_pb2 as t; [print(f) for f in \
          s.ScannerStub(grpc.insecure_channel('127.0.0.1:{port}')).ScanUniverse(p.ScanUniverseRequest(\
-         scan=p.ScanSpec(filter='rsi(14) < 30')))]\""
+         scan=t.ScanSpec(filter='rsi(14) < 30')))]\""
     )
 }
 

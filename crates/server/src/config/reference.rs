@@ -14,7 +14,8 @@ pub fn page() -> String {
          (TOML, one `key = value` a line), else the default. A value that cannot be read and a name that starts with \
          `PANSCAN_` and is not listed here end the start with exit code 9; all problems are listed at once. An empty \
          value counts as not set, except for `PANSCAN_REDIS_URL`. Any name with `_FILE` added names a file that holds \
-         the value. `panscan check` shows what is in force, secrets as `***`.\n\n\
+         the value. `panscan check` names what is set and \
+         where, and `Admin.GetConfig` shows every value in force, secrets as `***`.\n\n\
          Durations are written `20ms`, `30s`, `15min`, `1h`, `7d`; bytes `64KiB`, `1GiB` or a plain number; rates \
          `5/min`, `100/s`.\n",
     );

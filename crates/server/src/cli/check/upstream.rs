@@ -95,7 +95,7 @@ pub(super) fn clock(settings: &Settings, asked: &Asked) -> Row {
         ClockSetting::Fixed(at) => {
             return Row::warn("clock", format!("stands at {at}"), "for replays only; unset PANSCAN_CLOCK");
         }
-        ClockSetting::System => format!("the machine's, {} UTC", Timestamp::from_seconds(now.as_seconds())),
+        ClockSetting::System => format!("the machine's, {}", Timestamp::from_seconds(now.as_seconds())),
     };
     let Asked::Answer(status, took) = asked else { return Row::ok("clock", system) };
     let skew = status.now.since(now).max(now.since(status.now));

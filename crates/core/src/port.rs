@@ -81,7 +81,7 @@ pub struct SourceStats {
 #[non_exhaustive]
 pub enum SourceError {
     /// The key is missing or unknown.
-    #[error("{provider} refuses the key: {message}")]
+    #[error("{provider} refuses the key: {message}; give the server a valid one (POLYGON_API_KEY)")]
     Key {
         /// Its name.
         provider: Arc<str>,
@@ -373,6 +373,9 @@ impl ComputeError {
 pub trait Compute: Send + Sync {
     /// Its name with what it runs on, e.g. `cpu avx512, 2 threads`.
     fn describe(&self) -> String;
+
+    /// Is told that a scan is about to come, so that what sleeps can wake meanwhile.
+    fn rouse(&self) {}
 
     /// Evaluates the job and returns its best rows, ordered.
     ///

@@ -137,6 +137,10 @@ impl Compute for CpuBackend {
         format!("cpu {}, {threads} thread{}", self.level(), if threads == 1 { "" } else { "s" })
     }
 
+    fn rouse(&self) {
+        self.crew.rouse();
+    }
+
     fn scan(&self, job: &ScanJob<'_>) -> Result<RankedRows, ComputeError> {
         let plan: &Plan = job.plan;
         let epoch = job.snapshot.epoch;

@@ -113,6 +113,17 @@ impl Crew {
         self.workers.len() + 1
     }
 
+    /// Wakes the workers for work that is about to come: waking takes as long as half a scan, and goes on beside
+    /// what the caller still has to do.
+    pub(crate) fn rouse(&self) {
+        let board = lock(&self.shared.board);
+        if board.sleeping > 0 {
+            self.shared.posted.fetch_add(1, Ordering::Release);
+            drop(board);
+            self.shared.wake.notify_all();
+        }
+    }
+
     /// Does all parts and returns when the last is done. False when a part panicked.
     pub(crate) fn run(&self, work: Arc<dyn Work>, parts: usize) -> bool {
         if parts == 0 {

@@ -17,6 +17,8 @@ pub struct Columns {
     pub close: Vec<f64>,
     /// Shares traded.
     pub volume: Vec<f64>,
+    /// The provider's volume-weighted average prices; NaN where there is none.
+    pub vwap: Vec<f64>,
 }
 
 /// Last values of the four indicators that this baseline knows; NaN where a symbol has too few bars.
@@ -28,7 +30,7 @@ pub struct LastValues {
     pub sma20: f64,
     /// Wilder's strength index over 14 changes.
     pub rsi14: f64,
-    /// Volume-weighted mean of 20 typical prices.
+    /// Volume-weighted mean of 20 average prices, the typical price where a bar has none.
     pub vwap20: f64,
 }
 
@@ -50,6 +52,7 @@ fn of_symbol(panel: &Panel, id: SymbolId, from: SessionDate, to: SessionDate) ->
         low: take(Field::Low),
         close: take(Field::Close),
         volume: take(Field::Volume),
+        vwap: take(Field::Vwap),
     }
 }
 
@@ -126,15 +129,15 @@ fn rsi(x: &[f64], n: usize) -> Vec<f64> {
 }
 
 fn vwap(columns: &Columns, n: usize) -> Vec<f64> {
-    let Columns { high, low, close, volume } = columns;
+    let Columns { high, low, close, volume, vwap } = columns;
     let mut out = vec![f64::NAN; close.len()];
-    let typical = |i: usize| (high[i] + low[i] + close[i]) / 3.0;
+    let price = |i: usize| if vwap[i].is_nan() { (high[i] + low[i] + close[i]) / 3.0 } else { vwap[i] };
     let (mut traded, mut shares) = (0.0, 0.0);
     for i in 0..close.len() {
-        traded += typical(i) * volume[i];
+        traded += price(i) * volume[i];
         shares += volume[i];
         if i >= n {
-            traded -= typical(i - n) * volume[i - n];
+            traded -= price(i - n) * volume[i - n];
             shares -= volume[i - n];
         }
         if i + 1 >= n && shares != 0.0 {
@@ -155,6 +158,7 @@ mod tests {
             high: close.iter().map(|c| c + 1.0).collect(),
             low: close.iter().map(|c| c - 1.0).collect(),
             volume: (0..40).map(|i| 1000.0 + f64::from(i)).collect(),
+            vwap: vec![f64::NAN; close.len()],
             close: close.clone(),
         };
         let value = last_values(&[columns.clone(), Columns::default()], 2);

@@ -180,6 +180,9 @@ impl Engine {
     async fn run(&self, request: &ScanRequest) -> Result<ScanAnswer, EngineError> {
         let started = Instant::now();
         self.check(request)?;
+        if !request.plan_only {
+            self.0.parts.compute.rouse();
+        }
         let number = self.0.scans.fetch_add(1, Ordering::Relaxed);
         let plan = self.0.plans.get(&request.spec)?;
         let planned = started.elapsed();

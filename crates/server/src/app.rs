@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panscan_cache::{CacheError, Tiers, TiersConfig};
+use panscan_core::Kind;
 use panscan_core::port::{BarSource, Clock, SourceError};
 use panscan_core::universe::Listing;
-use panscan_core::Kind;
 use panscan_cpu::{CpuBackend, CpuError};
 use panscan_engine::{Engine, EngineConfig, EngineError, Parts};
 use panscan_fetch::{FetchError, Polygon, PolygonConfig};

@@ -60,11 +60,13 @@ pub async fn serve(listener: TcpListener, host: Arc<Host>, stop: CancellationTok
     }
     let (health, health_service) = tonic_health::server::health_reporter();
     let telling = tokio::spawn(tell_health(health, host.clone(), stop.clone()));
-    let router = Server::builder()
+    let mut server = Server::builder()
+        .layer(tonic::service::InterceptorLayer::new(call::compressed_on_request))
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(4 * WINDOW_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
+        .http2_keepalive_interval(Some(Duration::from_secs(30)));
+    let router = server
         .add_service(compressed!(ScannerServer::new(scanner::Scanner(host.clone()))))
         .add_service(compressed!(MarketDataServer::new(market_data::MarketData(host.clone()))))
         .add_service(compressed!(UniversesServer::new(universes::Universes(host.clone()))))

@@ -30,10 +30,8 @@ pub(super) struct ArrowFrames {
 impl ArrowFrames {
     pub(super) fn new(answer: &ScanAnswer) -> Self {
         let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
-        let mut fields = vec![
-            Field::new("rank", DataType::Int32, false),
-            Field::new("symbol", text.clone(), false),
-        ];
+        let mut fields =
+            vec![Field::new("rank", DataType::Int32, false), Field::new("symbol", text.clone(), false)];
         for output in &answer.plan.outputs {
             let kind = match answer.plan.node(output.node).kind {
                 ValueKind::Number => DataType::Float64,

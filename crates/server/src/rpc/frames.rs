@@ -52,12 +52,16 @@ pub(super) fn frames(
     next_page_token: String,
 ) -> impl Stream<Item = Result<ScanUniverseResponse, Status>> + Send + 'static {
     let first = stream::iter([Ok(message(Frame::Header(header(&answer))))]);
-    let diagnostics: Vec<_> = answer.diagnostics.iter().map(|d| Ok(message(Frame::Diagnostic(d.into())))).collect();
+    let diagnostics: Vec<_> =
+        answer.diagnostics.iter().map(|d| Ok(message(Frame::Diagnostic(d.into())))).collect();
     let last = summary(answer.clone(), form, next_page_token);
     first.chain(rows(answer, form)).chain(stream::iter(diagnostics)).chain(stream::once(last))
 }
 
-fn rows(answer: Arc<ScanAnswer>, form: Form) -> impl Stream<Item = Result<ScanUniverseResponse, Status>> + Send {
+fn rows(
+    answer: Arc<ScanAnswer>,
+    form: Form,
+) -> impl Stream<Item = Result<ScanUniverseResponse, Status>> + Send {
     let total = answer.rows.symbols.len();
     let ranges = (0..total).step_by(form.batch_rows).map(move |at| at..(at + form.batch_rows).min(total));
     let mut arrow = (form.format == Format::Arrow).then(|| ArrowFrames::new(&answer));

@@ -119,7 +119,8 @@ impl Service for MarketData {
             let origin = origin(&found, &ask, &about);
             let frames = pages.map(|page| Frame::Bars(daily_bars(origin, &slice(&found, page), &ask.mask)));
             // A known symbol without bars has its message too, an empty one.
-            let none = (first == total).then(|| Frame::Bars(daily_bars(origin, &SeriesBars::default(), &Mask::default())));
+            let none = (first == total)
+                .then(|| Frame::Bars(daily_bars(origin, &SeriesBars::default(), &Mask::default())));
             frames.chain(none).collect::<Vec<_>>()
         });
         let mut last = move || {
@@ -173,7 +174,10 @@ fn to_engine(symbols: Vec<String>, ask: &BarsAsk, deadline: Instant) -> BarsRequ
 }
 
 /// "The newest n bars" may reach beyond what is resident.
-fn far_enough(read: &mut BarsRequest, engine: &panscan_engine::Engine) -> Result<(), panscan_engine::EngineError> {
+fn far_enough(
+    read: &mut BarsRequest,
+    engine: &panscan_engine::Engine,
+) -> Result<(), panscan_engine::EngineError> {
     let snapshot = match &read.pin {
         Snapshots::Snapshot(id) => engine.pinned(id)?,
         _ => engine.current()?,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use panscan_core::Kind;
 use panscan_core::port::SourceError;
 use panscan_engine::EngineError;
+use panscan_proto::Violations;
 use panscan_proto::convert::expression::plan_status;
 use panscan_proto::kind::{Details, Precondition, Quota, status};
-use panscan_proto::Violations;
 use tonic::Status;
 
 /// The status of an engine error.
@@ -35,7 +35,9 @@ pub(super) fn of(error: EngineError) -> Status {
             quotas: vec![Quota { subject: "provider".to_owned(), message: message.clone() }],
             ..Details::retry_after(*retry_after)
         },
-        EngineError::Incomplete { .. } | EngineError::Source(_) => Details::retry_after(Duration::from_secs(5)),
+        EngineError::Incomplete { .. } | EngineError::Source(_) => {
+            Details::retry_after(Duration::from_secs(5))
+        }
         _ => Details::default(),
     };
     if kind == Kind::Internal {

@@ -30,7 +30,9 @@ pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, V
     let mut parts = body.split('~');
     let (skip, snapshot, made_for) = (parts.next(), parts.next(), parts.next());
     if made_for != Some(request.to_string().as_str()) {
-        return Err(refused("belongs to another request; only page_size may differ from the call that gave it"));
+        return Err(refused(
+            "belongs to another request; only page_size may differ from the call that gave it",
+        ));
     }
     match (skip.and_then(|s| s.parse().ok()), snapshot) {
         (Some(skip), Some(snapshot)) => Ok(Page { snapshot: snapshot.to_owned(), skip }),

@@ -116,7 +116,11 @@ impl Service for Universes {
         let more = Page { snapshot: snapshot.id.to_string(), skip: end };
         Ok(Response::new(v1::ListSymbolsResponse {
             symbols,
-            next_page_token: if end < ids.len() { token::write(LIST_SYMBOLS, digest, &more) } else { String::new() },
+            next_page_token: if end < ids.len() {
+                token::write(LIST_SYMBOLS, digest, &more)
+            } else {
+                String::new()
+            },
             total_size: ids.len() as i64,
         }))
     }
@@ -133,15 +137,15 @@ impl Service for Universes {
                 return Err(status::of(EngineError::BadField { field: "as_of", message }));
             }
             Some(Some(at)) => {
-                let scan = ScanRequest { pin: Snapshots::AsOf(at), plan_only: true, ..ScanRequest::default() };
+                let scan =
+                    ScanRequest { pin: Snapshots::AsOf(at), plan_only: true, ..ScanRequest::default() };
                 self.0.engine().map_err(status::of)?.scan(&scan).await.map_err(status::of)?.published
             }
         };
         let snapshot = &published.snapshot;
-        let id = snapshot
-            .universe
-            .find(&asked.symbol)
-            .ok_or_else(|| status::of(EngineError::NotFound { what: "symbol", name: asked.symbol.clone() }))?;
+        let id = snapshot.universe.find(&asked.symbol).ok_or_else(|| {
+            status::of(EngineError::NotFound { what: "symbol", name: asked.symbol.clone() })
+        })?;
         Ok(Response::new(of(snapshot, id, &Mask::default())))
     }
 }

@@ -1,0 +1,119 @@
+//! The decode suite: an answer's bytes to columns, against the general parser.
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use panscan_fetch::decode::{Aggregates, aggregates, aggregates_serde};
+use serde::Deserialize;
+
+use super::{BenchError, Case, Options, alternate};
+
+/// Rows of the large body: what one call of the provider returns at most.
+const ROWS: usize = 50_000;
+
+pub(super) fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<Vec<Case>, BenchError> {
+    let rounds = options.iterations.unwrap_or(25);
+    let body = body(ROWS);
+    let packed = gzip(&body)?;
+    same(&read(&body)?, &aggregates_serde(&body).map_err(|e| BenchError::of("serde_json")(&e))?)?;
+    let taken = alternate(
+        rounds,
+        &mut [
+            &mut || drop(black_box(aggregates(black_box(&body)))),
+            &mut || {
+                black_box(typed(black_box(&body)));
+            },
+            &mut || drop(black_box(gunzip(&packed).map(|body| aggregates(&body)))),
+            &mut || drop(black_box(gunzip(&packed).map(|body| typed(&body)))),
+        ],
+    );
+    let rate = |taken: Duration| ROWS as f64 / taken.as_secs_f64();
+    let [plain, serde, packed, packed_serde] = taken[..] else { return Ok(Vec::new()) };
+    let cases = vec![
+        Case::rate("aggs_50000", rate(plain), "records/s", rounds, ("serde_json", rate(serde))).at_least(2.5),
+        Case::rate("aggs_50000_gzip", rate(packed), "records/s", rounds, ("serde_json", rate(packed_serde))),
+    ];
+    cases.iter().for_each(progress);
+    Ok(cases)
+}
+
+/// The baseline: what a program would write with serde_json, without any of the checks.
+#[derive(Deserialize)]
+struct Plain {
+    results: Vec<PlainRow>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "decoding them is what is measured")]
+struct PlainRow {
+    v: f64,
+    vw: Option<f64>,
+    o: f64,
+    c: f64,
+    h: f64,
+    l: f64,
+    t: i64,
+    n: Option<u64>,
+}
+
+fn typed(body: &[u8]) -> usize {
+    serde_json::from_slice::<Plain>(body).map_or(0, |plain| plain.results.len())
+}
+
+fn read(body: &[u8]) -> Result<Aggregates, BenchError> {
+    aggregates(body).map_err(|e| BenchError::of("the decoder")(&e))
+}
+
+/// A page of daily bars as the provider writes it: whole and fractional volumes, two to four decimals.
+fn body(rows: usize) -> Vec<u8> {
+    let mut text = String::with_capacity(rows * 100);
+    text.push_str(r#"{"ticker":"AAPL","queryCount":50000,"resultsCount":50000,"adjusted":false,"results":["#);
+    let mut state = 7_u64;
+    let mut random = |n: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    for row in 0..rows {
+        let comma = if row == 0 { "" } else { "," };
+        let (units, cents, volume) = (50 + random(300), random(100), 1_000_000 + random(90_000_000));
+        let fraction = if random(12) == 0 { format!(".{}", random(9) + 1) } else { String::new() };
+        let (more, stamp) = (random(10_000), 1_577_941_200_000_u64 + row as u64 * 86_400_000);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "{comma}{{\"v\":{volume}{fraction},\"vw\":{units}.{more:04},\"o\":{units}.{cents:02},\
+             \"c\":{units}.{:02},\"h\":{}.{cents:02},\"l\":{}.{more:04},\"t\":{stamp},\"n\":{}}}",
+            random(100),
+            units + 1,
+            units - 1,
+            random(900_000)
+        );
+    }
+    text.push_str(r#"],"status":"OK","request_id":"6a7e466379af0a71039d60cc78e72282","count":50000}"#);
+    text.into_bytes()
+}
+
+fn same(a: &Aggregates, b: &Aggregates) -> Result<(), BenchError> {
+    let bits = |rows: &Aggregates| {
+        rows.rows.iter().map(|r| (r.stamp_ms, r.values.map(f64::to_bits))).collect::<Vec<_>>()
+    };
+    if a.rows.len() == ROWS && bits(a) == bits(b) {
+        return Ok(());
+    }
+    let message = format!("{} and {} rows, or different bits", a.rows.len(), b.rows.len());
+    Err(BenchError::Failed { what: "the decoders", message })
+}
+
+fn gzip(body: &[u8]) -> Result<Vec<u8>, BenchError> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    let written = encoder.write_all(body).and_then(|()| encoder.finish());
+    written.map_err(|e| BenchError::of("gzip")(&e))
+}
+
+fn gunzip(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut body = Vec::with_capacity(packed.len() * 5);
+    flate2::read::GzDecoder::new(packed).read_to_end(&mut body)?;
+    Ok(body)
+}

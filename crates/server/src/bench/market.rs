@@ -1,0 +1,87 @@
+//! A resident market to measure on, made without files or sockets.
+
+use std::sync::Arc;
+
+use panscan_core::bar::Field;
+use panscan_core::block::{BarKey, Block, Provenance, WIDTH};
+use panscan_core::calendar::Calendar;
+use panscan_core::panel::{Panel, Splits};
+use panscan_core::slab::Aligned;
+use panscan_core::snapshot::{Held, MarketId, Snapshot, SnapshotId};
+use panscan_core::symbol::Symbol;
+use panscan_core::time::{SessionDate, Timeframe, Timestamp};
+use panscan_core::universe::{Listing, Universe};
+
+use super::BenchError;
+
+/// Random walks in whole cents of `symbols` symbols over the `bars` sessions before 2026.
+pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Snapshot, BenchError> {
+    let failed = BenchError::of("the market to measure on");
+    let calendar = Calendar::us_equities();
+    let newest = SessionDate::from_ymd(2025, 12, 31).unwrap_or_default();
+    let first = calendar.back(newest, bars.saturating_sub(1)).unwrap_or_else(|| calendar.first());
+    let sessions = calendar.sessions(first, newest);
+    let names: Result<Vec<Symbol>, _> = (0..symbols).map(|i| Symbol::new(&format!("S{i:06}"))).collect();
+    let names: Arc<[Symbol]> = names.map_err(|e| failed(&e))?.into();
+    let rows: Arc<[BarKey]> = sessions.iter().map(|d| BarKey::session(*d)).collect();
+    let mut slab = Aligned::filled(Block::floats(symbols, rows.len(), WIDTH), f64::NAN);
+    let stride = Block::stride(rows.len(), WIDTH);
+    for symbol in 0..symbols {
+        walk(slab.as_mut_slice(), symbol, rows.len(), stride);
+    }
+    let provenance = Provenance { provider: "bench".into(), fetched_at: Timestamp::default() };
+    let block = Block::from_parts(Timeframe::Day, names.clone(), rows, WIDTH, Arc::new(slab), provenance)
+        .map_err(|e| failed(&e))?;
+    let universe = Universe::new("default", 1, Timestamp::default(), names.iter().cloned().map(Listing::new));
+    let (daily, raw) = Panel::build(&universe, sessions, &[block], &Splits::default(), threads);
+    Ok(Snapshot {
+        id: SnapshotId("bench".into()),
+        epoch: 1,
+        market: MarketId::new("bench"),
+        as_of: calendar.close(newest),
+        created: calendar.close(newest),
+        history_start: first,
+        point_in_time: true,
+        universe: Arc::new(universe),
+        held: Arc::new(Held { market: vec![true; sessions.len()], ..Held::default() }),
+        daily: Arc::new(daily),
+        daily_raw: Arc::new(raw),
+        provider: "bench".into(),
+    })
+}
+
+/// One symbol, with the habits of a real market: one in eight has gaps, one in fifty was listed late, and one bar in
+/// a hundred comes without a vwap.
+fn walk(floats: &mut [f64], symbol: usize, rows: usize, stride: usize) {
+    let mut random = uniform(symbol as u64);
+    let mut close = 1_000.0 + (random() * 40_000.0).floor();
+    let listed = if symbol % 50 == 7 { rows / 2 } else { 0 };
+    for row in 0..rows {
+        let open = close;
+        close = (close * (1.0 + (random() - 0.5) * 0.04)).round().max(10.0);
+        let high = open.max(close) + (random() * 50.0).floor();
+        let low = (open.min(close) - (random() * 9.0).floor()).max(1.0);
+        let volume = 1_000.0 + (random() * 1e6).floor();
+        let vwap = if random() < 0.01 { f64::NAN } else { ((open + close) * 50.0).floor() / 10_000.0 };
+        let gap = symbol % 8 == 3 && random() < 0.01;
+        if row < listed || gap {
+            continue;
+        }
+        let values = [open / 100.0, high / 100.0, low / 100.0, close / 100.0, volume, vwap, f64::NAN];
+        let at =
+            |field: usize| (symbol / WIDTH * Field::COUNT + field) * stride + row * WIDTH + symbol % WIDTH;
+        values.iter().enumerate().for_each(|(field, value)| floats[at(field)] = *value);
+    }
+}
+
+/// Numbers in [0, 1) by splitmix64: the same market at every run.
+fn uniform(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    move || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}

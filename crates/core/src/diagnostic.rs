@@ -7,6 +7,8 @@ use crate::symbol::Symbol;
 
 /// Symbols that a diagnostic names at most; `count` has the whole number.
 pub const NAMED_MAX: usize = 100;
+/// Symbols that are named as examples of what is usual and takes nothing from the answer, e.g. gaps.
+pub const EXAMPLES_MAX: usize = 10;
 
 /// How much it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +100,7 @@ pub struct Diagnostic {
     pub kind: Option<Kind>,
     /// In words.
     pub message: String,
-    /// The symbols concerned, at most [`NAMED_MAX`].
+    /// The symbols concerned: at most [`NAMED_MAX`], or [`EXAMPLES_MAX`] of gaps and unsettled values.
     pub symbols: Vec<Symbol>,
     /// How many there are.
     pub count: u64,
@@ -126,8 +128,10 @@ impl Diagnostic {
     /// The same about these symbols.
     #[must_use]
     pub fn about<'a>(mut self, symbols: impl IntoIterator<Item = &'a Symbol>) -> Self {
+        let named =
+            if matches!(self.reason, Reason::Gaps | Reason::Unsettled) { EXAMPLES_MAX } else { NAMED_MAX };
         for symbol in symbols {
-            if self.symbols.len() < NAMED_MAX {
+            if self.symbols.len() < named {
                 self.symbols.push(symbol.clone());
             }
             self.count += 1;

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::tile::Scratch;
 
 /// How long a worker looks for more work before it sleeps, and a caller for the last part before it does.
-const SPIN: Duration = Duration::from_micros(50);
+const SPIN: Duration = Duration::from_micros(200);
 
 /// Scratch kept for calling threads.
 const SPARE_MAX: usize = 16;

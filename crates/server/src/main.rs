@@ -15,6 +15,10 @@ mod rpc;
 
 use std::process::ExitCode;
 
+/// Messages are made on one thread and dropped on another, which the system's allocator is slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // One TLS provider for the whole process; an error means that there is one already.
     drop(rustls::crypto::ring::default_provider().install_default());

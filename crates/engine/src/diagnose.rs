@@ -104,17 +104,12 @@ pub(crate) fn gaps(published: &Published, population: &Population) -> Option<Dia
 }
 
 /// Bars of the population that were refused.
-pub(crate) fn refused(
-    snapshot: &Snapshot,
-    population: &Population,
-    refused: &[RefusedNote],
-) -> Option<Diagnostic> {
-    let universe = &snapshot.universe;
+pub(crate) fn refused(published: &Published, population: &Population) -> Option<Diagnostic> {
+    let universe = &published.snapshot.universe;
     let mut mine: BTreeMap<SymbolId, &RefusedNote> = BTreeMap::new();
     let mut bars = 0;
-    for note in refused {
-        let Some(id) = universe.find(&note.symbol).filter(|id| population.contains(*id)) else { continue };
-        mine.entry(id).or_insert(note);
+    for (id, note) in published.refused.iter().filter(|(id, _)| population.contains(*id)) {
+        mine.entry(*id).or_insert(note);
         bars += 1;
     }
     let (_, first) = mine.first_key_value()?;

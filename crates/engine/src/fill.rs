@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use panscan_core::block::{BarKey, Block, BlockBuilder};
+use panscan_core::block::{BarKey, Block, BlockBuilder, Quarantined};
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Call, CostModel, Cover, Missing, cover};
 use panscan_core::port::{BarAsk, BlockKey, Fetched, SourceError, Urgency};
@@ -155,6 +155,8 @@ impl Engine {
     async fn keep(&self, ask: &BarAsk, fetched: Fetched) {
         let inner = &self.0;
         let now = inner.parts.clock.now();
+        // Before the bars are held, so that the snapshot that first shows them also says what is not among them.
+        self.note_refused(fetched.quarantined).await;
         match ask {
             BarAsk::Day(session) => {
                 let settled = now >= Calendar::us_equities().close(*session).after(SETTLING);
@@ -169,12 +171,14 @@ impl Engine {
             }
             BarAsk::Range { symbol, timeframe, from, to } => {
                 let key = BlockKey::Symbol(*timeframe, symbol.clone());
+                let joining = inner.joining.lock().await;
                 let before = inner.parts.store.read(&inner.market, std::slice::from_ref(&key)).await;
                 let block = match before.into_iter().flatten().next() {
                     Some(found) => joined(&found.block, &fetched.block),
                     None => fetched.block,
                 };
                 self.write(key, block).await;
+                drop(joining);
                 let asked: BTreeSet<SessionDate> =
                     Calendar::us_equities().sessions(*from, *to).iter().copied().collect();
                 let mut state = inner.state.lock().await;
@@ -182,27 +186,32 @@ impl Engine {
                 state.version += 1;
             }
         }
-        if !fetched.quarantined.is_empty() {
-            let mut state = inner.state.lock().await;
-            for row in fetched.quarantined {
-                let session = row.key.as_session().to_string();
-                let refused = RefusedNote { symbol: row.symbol, session, why: row.fault.to_string() };
-                tracing::debug!(
-                    symbol = refused.symbol,
-                    session = refused.session,
-                    why = refused.why,
-                    "bar refused"
-                );
-                if state.refused.len() < QUARANTINED_MAX && !state.refused.contains(&refused) {
-                    state.refused.push(refused);
-                }
+    }
+
+    async fn note_refused(&self, quarantined: Vec<Quarantined>) {
+        if quarantined.is_empty() {
+            return;
+        }
+        let inner = &self.0;
+        let mut state = inner.state.lock().await;
+        for row in quarantined {
+            let session = row.key.as_session().to_string();
+            let refused = RefusedNote { symbol: row.symbol, session, why: row.fault.to_string() };
+            tracing::debug!(
+                symbol = refused.symbol,
+                session = refused.session,
+                why = refused.why,
+                "bar refused"
+            );
+            if state.refused.len() < QUARANTINED_MAX && !state.refused.contains(&refused) {
+                state.refused.push(refused);
             }
-            let body = notes::to_bytes(&state.refused);
-            if let Err(error) =
-                inner.parts.store.write_note(&inner.market, notes::QUARANTINE, now, &body).await
-            {
-                tracing::warn!(%error, "the list of refused bars was not kept");
-            }
+        }
+        let body = notes::to_bytes(&state.refused);
+        drop(state);
+        let now = inner.parts.clock.now();
+        if let Err(error) = inner.parts.store.write_note(&inner.market, notes::QUARANTINE, now, &body).await {
+            tracing::warn!(%error, "the list of refused bars was not kept");
         }
     }
 

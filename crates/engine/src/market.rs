@@ -55,6 +55,8 @@ pub(crate) struct Inner {
     pub(crate) plans: Plans,
     pub(crate) flights: Arc<Flights>,
     pub(crate) state: Mutex<State>,
+    /// Held while a symbol's own block is read, joined with new bars and written back.
+    pub(crate) joining: Mutex<()>,
     pub(crate) started: Timestamp,
     instance: Digest,
     epoch: AtomicU64,
@@ -155,6 +157,7 @@ impl Engine {
             plans: Plans::default(),
             flights: Arc::new(Flights::default()),
             state: Mutex::new(state),
+            joining: Mutex::new(()),
             started,
             instance,
             epoch: AtomicU64::new(0),
@@ -290,7 +293,7 @@ impl Engine {
             held: Arc::new(held),
             provider: inner.parts.source.name(),
         };
-        let published = Arc::new(Published::new(snapshot, state.version));
+        let published = Arc::new(Published::new(snapshot, state.version, &state.refused));
         if latest {
             inner.resident.publish(published.clone());
         } else {

@@ -10,6 +10,8 @@ use panscan_core::snapshot::Snapshot;
 use panscan_core::symbol::SymbolId;
 use panscan_core::time::{SessionDate, Timestamp};
 
+use crate::notes::RefusedNote;
+
 /// Snapshots that are kept at most, however long they could be pinned: each is a whole panel.
 const KEPT_MAX: usize = 8;
 
@@ -24,6 +26,8 @@ pub struct Published {
     pub gappy: Vec<SymbolId>,
     /// Symbols that have fewer bars than there are sessions, with how many; fewest first.
     pub(crate) short: Vec<(u32, SymbolId)>,
+    /// Bars of its symbols and sessions that were refused.
+    pub(crate) refused: Vec<(SymbolId, RefusedNote)>,
     /// Instant from which on a newer session may exist.
     pub(crate) outdated_at: Timestamp,
     /// Version of the store's contents that it shows.
@@ -31,7 +35,7 @@ pub struct Published {
 }
 
 impl Published {
-    pub(crate) fn new(snapshot: Snapshot, version: u64) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, version: u64, refused: &[RefusedNote]) -> Self {
         let calendar = Calendar::us_equities();
         let panel = &snapshot.daily;
         let newest = snapshot.newest();
@@ -52,9 +56,15 @@ impl Published {
             }
         }
         short.sort_unstable();
+        let of_here = |note: &RefusedNote| {
+            let session: SessionDate = note.session.parse().ok()?;
+            let inside = session >= snapshot.history_start && Some(session) <= newest;
+            Some((snapshot.universe.find(&note.symbol).filter(|_| inside)?, note.clone()))
+        };
+        let refused = refused.iter().filter_map(of_here).collect();
         let next = newest.and_then(|d| calendar.next(d));
         let outdated_at = next.map_or(Timestamp::from_nanos(i64::MAX), |d| calendar.close(d));
-        Self { snapshot: Arc::new(snapshot), laggards, gappy, short, outdated_at, version }
+        Self { snapshot: Arc::new(snapshot), laggards, gappy, short, refused, outdated_at, version }
     }
 }
 

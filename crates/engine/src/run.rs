@@ -230,8 +230,7 @@ impl Engine {
         diagnostics.extend(diagnose::history(&plan, &published, &population));
         if plan.touches_bars() {
             diagnostics.extend(diagnose::gaps(&published, &population));
-            let state = self.0.state.lock().await;
-            diagnostics.extend(diagnose::refused(snapshot, &population, &state.refused));
+            diagnostics.extend(diagnose::refused(&published, &population));
         }
         diagnostics.extend(diagnose::coverage(&plan, snapshot, &population));
 

@@ -24,7 +24,6 @@ pub(super) fn uses_memo(metadata: &MetadataMap) -> bool {
 
 /// Leaves answers uncompressed unless the call itself came compressed. Most clients accept gzip without being told
 /// to, and a scan of a hundred rows spends more time in it than in computing.
-#[expect(clippy::result_large_err, reason = "the shape of an interceptor")]
 pub(super) fn compressed_on_request(mut request: Request<()>) -> Result<Request<()>, Status> {
     let asked = request.metadata().get("grpc-encoding").is_some_and(|v| v.as_encoded_bytes() != b"identity");
     if !asked {

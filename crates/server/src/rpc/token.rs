@@ -19,7 +19,7 @@ pub(super) fn write(method: &str, request: Digest, page: &Page) -> String {
     body.bytes().chain(format!("~{seal}").bytes()).map(|b| format!("{b:02x}")).collect()
 }
 
-/// Reads a token that [`write`] made for the same method and request.
+/// Reads a token that [`write()`] made for the same method and request.
 pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, Violations> {
     let refused = |why: &str| Violations::of("page_token", "PAGE_TOKEN_MISMATCH", why);
     let text = unhex(token).ok_or_else(|| refused("is no page token of this service"))?;

@@ -23,6 +23,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("panscan.v1.bin"), set.encode_to_vec())?;
     tonic_prost_build::configure()
+        .codec_path("crate::codec::SizedCodec")
         // Maps in key order: the same message is the same bytes.
         .btree_map(".")
         .bytes(".panscan.v1.ArrowBatch.ipc_message")

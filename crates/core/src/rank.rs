@@ -50,6 +50,11 @@ fn place(order: Order, key: f64) -> u64 {
     if order == Order::Descending { !ascending } else { ascending }
 }
 
+/// A symbol at its place.
+fn ranked(place: u64, id: SymbolId) -> u128 {
+    u128::from(place) << 32 | u128::from(id.0)
+}
+
 /// Filters, ranks and cuts. `column` gives the last values of a root node, one per symbol of the universe;
 /// it is asked for the filter, the rank key and every output that is not text.
 ///
@@ -67,8 +72,8 @@ pub fn select<'v>(
     let needs_bars = plan.touches_bars();
     let filter = plan.filter.map(column);
     let key = plan.rank_by.map(column);
-    // Place and symbol: equal keys go by symbol, ascending.
-    let mut matched: Vec<(u64, SymbolId)> = Vec::with_capacity(population.count());
+    // Place above symbol in one integer: equal keys go by symbol, ascending, and one comparison does.
+    let mut matched: Vec<u128> = Vec::with_capacity(population.count());
     for id in population.ids() {
         if needs_bars && panel.is_none_or(|p| p.bars(id) == 0) {
             rows.no_bars += 1;
@@ -77,7 +82,7 @@ pub fn select<'v>(
         match filter.map(|f| f[id.index()]) {
             Some(v) if v.is_nan() => rows.filter_null += 1,
             Some(0.0) => rows.filter_false += 1,
-            _ => matched.push((key.map_or(0, |k| place(plan.order, k[id.index()])), id)),
+            _ => matched.push(ranked(key.map_or(0, |k| place(plan.order, k[id.index()])), id)),
         }
     }
     rows.matched = matched.len();
@@ -89,7 +94,7 @@ pub fn select<'v>(
         }
         matched.sort_unstable();
     }
-    rows.symbols = matched.get(skip..end).unwrap_or_default().iter().map(|(_, id)| *id).collect();
+    rows.symbols = matched.get(skip..end).unwrap_or_default().iter().map(|m| SymbolId(*m as u32)).collect();
     rows.columns =
         plan.outputs.iter().map(|o| gather(plan, snapshot, o.node, &rows.symbols, column)).collect();
     rows
@@ -133,10 +138,10 @@ mod tests {
     fn null_is_last_both_ways_and_ties_go_by_symbol() {
         let keys = [f64::NAN, 1.0, -0.0, 0.0, 2.0, -3.0, f64::MAX, f64::MIN, f64::MIN_POSITIVE, -1e-300];
         for order in [Order::Ascending, Order::Descending] {
-            let mut ranked: Vec<(u64, SymbolId)> =
-                keys.iter().zip(0..).map(|(k, i)| (place(order, *k), SymbolId(i))).collect();
-            ranked.sort_unstable();
-            let ids: Vec<u32> = ranked.iter().map(|k| k.1.0).collect();
+            let mut rows: Vec<u128> =
+                keys.iter().zip(0..).map(|(k, i)| ranked(place(order, *k), SymbolId(i))).collect();
+            rows.sort_unstable();
+            let ids: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
             match order {
                 Order::Ascending => assert_eq!(ids, [7, 5, 9, 2, 3, 8, 1, 4, 6, 0]),
                 Order::Descending => assert_eq!(ids, [6, 4, 1, 8, 2, 3, 9, 5, 7, 0]),

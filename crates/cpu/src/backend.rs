@@ -23,7 +23,7 @@ pub const THREADS_MAX: usize = 1024;
 
 /// Tiles in a part at most: small enough that threads end together, large enough that a part is several
 /// microseconds and reads memory in order.
-const PART_TILES_MAX: usize = 8;
+const PART_TILES_MAX: usize = 4;
 
 /// One value per symbol of the universe.
 type Column = Arc<[f64]>;

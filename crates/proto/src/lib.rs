@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: a runtime, any I/O, and any rule of the domain that core could hold.
 
+pub mod codec;
 pub mod convert;
 pub mod error;
 pub mod kind;

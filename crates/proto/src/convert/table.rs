@@ -8,7 +8,7 @@ use std::sync::Arc;
 use panscan_core::plan::{NodeId, Op, Plan, TextSource, ValueKind};
 use panscan_core::rank::{Cells, RankedRows};
 use panscan_core::snapshot::Snapshot;
-use panscan_core::symbol::SymbolId;
+use panscan_core::symbol::{SYMBOL_BYTES_MAX, SymbolId};
 use prost::Message;
 use prost::bytes::Bytes;
 use prost_types::{Struct, Value, value};
@@ -42,7 +42,10 @@ pub fn frames(
             }
         };
         let message = v1::ScanUniverseResponse { frame: Some(frame) };
-        if range.len() > 1 && message.encoded_len() > MESSAGE_BYTES_MAX {
+        if range.len() > 1
+            && may_be_large(format, page, range.len())
+            && message.encoded_len() > MESSAGE_BYTES_MAX
+        {
             let middle = range.start + range.len() / 2;
             pending.push(middle..range.end);
             pending.push(range.start..middle);
@@ -51,6 +54,13 @@ pub fn frames(
         }
     }
     frames
+}
+
+/// Whether so many rows have to be measured: packed numbers are far below the bound at any usual batch.
+fn may_be_large(format: Format, page: &RankedRows, rows: usize) -> bool {
+    let numbers = page.columns.iter().all(|cells| matches!(cells, Cells::Numbers(_)));
+    let row = SYMBOL_BYTES_MAX + 2 + page.columns.len() * (size_of::<f64>() + 1);
+    format != Format::Columns || !numbers || rows * row > MESSAGE_BYTES_MAX / 2
 }
 
 /// The rows of `range`, by name.

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Date32Array, Float64Array, RecordBatch, StringArray};
-use panscan_sim::{MarketSource, SimConfig};
+use panscan_core::calendar::Calendar;
+use panscan_core::time::SessionDate;
+use panscan_sim::{MarketSource, SimConfig, Simulator};
 use parquet::arrow::ArrowWriter;
 
 use crate::client::{generated, get, rows, start, truth};
@@ -139,4 +141,15 @@ async fn a_grouped_day_of_a_whole_market_is_quick() {
     println!("one grouped day: {:?}", began.elapsed() / 5);
     assert!(began.elapsed().as_secs() < 5);
     sim.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_calendar_has_exactly_the_sessions_on_which_spy_traded() {
+    let Some(folder) = data("the_calendar_has_exactly_the_sessions_on_which_spy_traded") else { return };
+    let sim =
+        Simulator::start(config(vec![folder.join("daily/lean_daily_long.parquet")], None)).await.unwrap();
+    let traded: Vec<SessionDate> = sim.truth("SPY").into_iter().map(|(date, _)| date).collect();
+    let (first, last) = (traded[0], *traded.last().unwrap());
+    assert_eq!((first.to_string().as_str(), last.to_string().as_str()), ("1998-01-02", "2021-03-31"));
+    assert_eq!(traded, Calendar::us_equities().sessions(first, last));
 }

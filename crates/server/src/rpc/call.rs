@@ -6,6 +6,9 @@ use tokio::time::Instant;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Status};
 
+use super::status;
+use crate::host::Host;
+
 /// A call without a deadline of its own gets this one.
 const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
 /// Longest request id that is echoed.
@@ -20,6 +23,11 @@ pub(super) fn deadline(metadata: &MetadataMap) -> Instant {
 /// Whether node results of earlier scans may be used: `panscan-memo: off` says no, for measurements.
 pub(super) fn uses_memo(metadata: &MetadataMap) -> bool {
     metadata.get("panscan-memo").is_none_or(|v| v.as_encoded_bytes() != b"off")
+}
+
+/// Refuses a call while the server drains.
+pub(super) fn admitted(host: &Host) -> Result<(), Status> {
+    if host.is_draining() { Err(status::draining()) } else { Ok(()) }
 }
 
 /// Leaves answers uncompressed unless the call itself came compressed. Most clients accept gzip without being told

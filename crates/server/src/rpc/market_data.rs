@@ -17,7 +17,6 @@ use panscan_proto::convert::mask::Mask;
 use panscan_proto::convert::wire_timestamp;
 use panscan_proto::v1::market_data_server::MarketData as Service;
 use panscan_proto::v1::{self, BatchGetBarsResponse, batch_get_bars_response::Frame};
-use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
@@ -44,7 +43,7 @@ impl Service for MarketData {
         &self,
         request: Request<v1::GetBarsRequest>,
     ) -> Result<Response<v1::GetBarsResponse>, Status> {
-        self.admitted()?;
+        call::admitted(&self.0)?;
         let deadline = call::deadline(request.metadata());
         let asked = bars::BarsRequest::try_from(request.get_ref())?;
         in_this_build(&asked.ask)?;
@@ -83,7 +82,7 @@ impl Service for MarketData {
         request: Request<v1::BatchGetBarsRequest>,
     ) -> Result<Response<Self::BatchGetBarsStream>, Status> {
         let started = Instant::now();
-        self.admitted()?;
+        call::admitted(&self.0)?;
         let deadline = call::deadline(request.metadata());
         let asked = bars::BatchBarsRequest::try_from(request.get_ref())?;
         in_this_build(&asked.ask)?;
@@ -142,12 +141,6 @@ impl Service for MarketData {
     }
 }
 
-impl MarketData {
-    fn admitted(&self) -> Result<(), Status> {
-        if self.0.is_draining() { Err(status::draining()) } else { Ok(()) }
-    }
-}
-
 fn in_this_build(ask: &BarsAsk) -> Result<(), Status> {
     if ask.timeframe != Timeframe::Day {
         return Err(status::not_in_this_build(&format!("timeframe {}", ask.timeframe)));
@@ -195,8 +188,7 @@ fn far_enough(
 /// What a page token is bound to: the request without its paging.
 fn digest(request: &v1::GetBarsRequest) -> Digest {
     let bare = v1::GetBarsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let bytes = bare.encode_to_vec();
-    Digest::of(&bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+    token::bound_to(&bare)
 }
 
 fn origin<'a>(found: &'a SymbolBars, ask: &BarsAsk, answer: &'a BarsAnswer) -> Origin<'a> {

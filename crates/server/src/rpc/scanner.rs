@@ -29,12 +29,6 @@ pub(super) struct Scanner(pub(super) Arc<Host>);
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Scanner {
-    fn admitted(&self) -> Result<(), Status> {
-        if self.0.is_draining() { Err(status::draining()) } else { Ok(()) }
-    }
-}
-
 /// A saved scan cannot be looked up in this build; better said than ignored.
 fn no_saved_scan(name: &str) -> Result<(), Status> {
     if name.is_empty() { Ok(()) } else { Err(status::not_in_this_build("saved_scan")) }
@@ -51,7 +45,7 @@ impl Service for Scanner {
         request: Request<v1::ScanUniverseRequest>,
     ) -> Result<Response<Self::ScanUniverseStream>, Status> {
         let started = Instant::now();
-        self.admitted()?;
+        call::admitted(&self.0)?;
         let (deadline, memo) = (call::deadline(request.metadata()), call::uses_memo(request.metadata()));
         let asked = request::ScanRequest::try_from(request.get_ref())?;
         no_saved_scan(&request.get_ref().saved_scan)?;
@@ -109,7 +103,7 @@ impl Service for Scanner {
         &self,
         request: Request<v1::ExplainScanRequest>,
     ) -> Result<Response<v1::ExplainScanResponse>, Status> {
-        self.admitted()?;
+        call::admitted(&self.0)?;
         let deadline = call::deadline(request.metadata());
         let asked = request.get_ref();
         no_saved_scan(&asked.saved_scan)?;

@@ -2,6 +2,7 @@
 
 use panscan_core::plan::Digest;
 use panscan_proto::Violations;
+use prost::Message;
 
 /// Where a page starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub(super) struct Page {
 pub(super) fn write(method: &str, request: Digest, page: &Page) -> String {
     let body = format!("{}~{}~{request}", page.skip, page.snapshot);
     let seal = seal(method, &body);
-    body.bytes().chain(format!("~{seal}").bytes()).map(|b| format!("{b:02x}")).collect()
+    hex(format!("{body}~{seal}").as_bytes())
 }
 
 /// Reads a token that [`write()`] made for the same method and request.
@@ -38,6 +39,15 @@ pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, V
         (Some(skip), Some(snapshot)) => Ok(Page { snapshot: snapshot.to_owned(), skip }),
         _ => Err(refused("is no page token of this service")),
     }
+}
+
+/// What a token is bound to: the request without its paging.
+pub(super) fn bound_to(bare: &impl Message) -> Digest {
+    Digest::of(&hex(&bare.encode_to_vec()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 /// Not a secret: it tells a mistake from a token, not an attacker from a caller, who could ask for any page anyway.

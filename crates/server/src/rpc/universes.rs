@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use panscan_core::calendar::Calendar;
-use panscan_core::plan::Digest;
 use panscan_core::scan::{DataPolicy, LIMIT_MAX, Order, ScanSpec};
 use panscan_core::snapshot::Snapshot;
 use panscan_core::symbol::SymbolId;
@@ -17,7 +16,6 @@ use panscan_proto::convert::universe::{Coverage, SymbolsRequest, symbol};
 use panscan_proto::convert::{read_timestamp, wire_timestamp};
 use panscan_proto::v1;
 use panscan_proto::v1::universes_server::Universes as Service;
-use prost::Message;
 use tonic::{Request, Response, Status};
 
 use super::token::{self, Page};
@@ -75,7 +73,7 @@ impl Service for Universes {
                 page_token: String::new(),
                 ..request.get_ref().clone()
             };
-            Digest::of(&bare.encode_to_vec().iter().map(|b| format!("{b:02x}")).collect::<String>())
+            token::bound_to(&bare)
         };
         let mut pin = asked.as_of.map_or(Snapshots::Newest, Snapshots::AsOf);
         let mut skip = 0;
@@ -152,9 +150,7 @@ impl Service for Universes {
 
 impl Universes {
     fn current(&self) -> Result<Arc<Published>, Status> {
-        if self.0.is_draining() {
-            return Err(status::draining());
-        }
+        call::admitted(&self.0)?;
         self.0.engine().and_then(|engine| engine.current()).map_err(status::of)
     }
 }

@@ -208,14 +208,17 @@ impl Shelf {
         {
             let _naming = locked(&self.naming);
             for ((staged, bytes), (key, block)) in staged.into_iter().zip(blocks) {
+                // The index stays locked from the new name to the block in memory. A reader that found the new
+                // file takes this lock before it answers, so nobody finds the older block in memory after it;
+                // and two writers of one key leave the same block in both tiers.
+                let mut index = locked(&self.index);
                 staged
                     .rename()
                     .map_err(|e| store_io("rename into", &key::block_path(&self.root, market, key), &e))?;
                 let name = (market.clone(), key.clone());
-                let mut index = locked(&self.index);
                 index.put(name.clone(), bytes);
-                // Under the lock of the index, so that two writers of one key leave the same block in both tiers.
                 kept(name.clone(), block);
+                drop(index);
                 fresh.insert(name);
             }
             self.give_up_surplus(&fresh);

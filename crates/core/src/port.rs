@@ -1,5 +1,6 @@
 //! The ports: how the engine reaches providers, tiers, backends and time without knowing any of them.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,6 +25,14 @@ pub type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub enum BarAsk {
     /// Every symbol's raw daily bar of one session: one call.
     Day(SessionDate),
+    /// Every symbol's raw bars of one session out of a file that the provider publishes: no call that counts
+    /// against the rate limit, no vwap, and many bytes.
+    File {
+        /// Of which interval: day or one minute.
+        timeframe: Timeframe,
+        /// Whose session.
+        session: SessionDate,
+    },
     /// One symbol's raw bars over the sessions `from` to `to`, both included: one call per 50,000 base bars.
     Range {
         /// Whose bars.
@@ -35,6 +44,16 @@ pub enum BarAsk {
         /// Last session.
         to: SessionDate,
     },
+}
+
+impl fmt::Display for BarAsk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Day(session) => write!(f, "the market of {session}"),
+            Self::File { timeframe, session } => write!(f, "the {timeframe} file of {session}"),
+            Self::Range { symbol, timeframe, from, to } => write!(f, "{symbol} {timeframe} {from} to {to}"),
+        }
+    }
 }
 
 /// What a provider answered to a [`BarAsk`], all pages joined.
@@ -55,6 +74,70 @@ pub enum Urgency {
     Interactive,
     /// Nobody does.
     Background,
+}
+
+/// On whose behalf a call is made: calls that somebody waits for go first, and callers take turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Errand {
+    /// Whether it may wait behind others.
+    pub urgency: Urgency,
+    /// Whoever asked first. Equal numbers share one queue; what the number means is the engine's own.
+    pub caller: u64,
+}
+
+impl Errand {
+    /// For a caller who waits.
+    #[must_use]
+    pub const fn interactive(caller: u64) -> Self {
+        Self { urgency: Urgency::Interactive, caller }
+    }
+
+    /// For nobody in particular.
+    #[must_use]
+    pub const fn background() -> Self {
+        Self { urgency: Urgency::Background, caller: 0 }
+    }
+}
+
+/// What a source can be asked for; the cover planner chooses among it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offers {
+    /// [`BarAsk::Day`] is answered.
+    pub market_days: bool,
+    /// [`BarAsk::File`] is answered, from this session on.
+    pub files_from: Option<SessionDate>,
+    /// Base bars that one call of a [`BarAsk::Range`] may read.
+    pub bars_per_call: u32,
+}
+
+impl Default for Offers {
+    fn default() -> Self {
+        Self { market_days: true, files_from: None, bars_per_call: 50_000 }
+    }
+}
+
+/// Cash that a holder gets, as the provider lists it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dividend {
+    /// Whose.
+    pub symbol: Symbol,
+    /// First session at which a buyer no longer gets it.
+    pub ex_date: SessionDate,
+    /// A share.
+    pub cash: f64,
+    /// Currency code, where it was said.
+    pub currency: Option<Arc<str>>,
+}
+
+/// A ticker that a company took on, with the first session under it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rename {
+    /// The ticker from then on.
+    pub symbol: Symbol,
+    /// Its first session; the provider's date is not exact.
+    pub from: SessionDate,
+    /// The company's figi, which outlives its tickers.
+    pub figi: Option<Arc<str>>,
 }
 
 /// Counters of a provider since start.
@@ -126,6 +209,24 @@ pub enum SourceError {
         /// What is wrong, with the first bytes.
         message: String,
     },
+    /// This source has no such thing; another one of a chain may.
+    #[error("{provider} does not offer {what}")]
+    NotOffered {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+    },
+    /// It failed so often that it is left alone for a while.
+    #[error("{provider} is left alone for {} s after repeated failures: {message}", retry_after.as_secs())]
+    Suspended {
+        /// Its name.
+        provider: Arc<str>,
+        /// When it is tried again.
+        retry_after: Duration,
+        /// The last failure.
+        message: String,
+    },
     /// The request itself is wrong; never repeated.
     #[error("{provider} refuses {what}: {message}")]
     Refused {
@@ -156,13 +257,44 @@ pub trait BarSource: Send + Sync {
     fn name(&self) -> Arc<str>;
 
     /// Answers one question, following pages; every call inside waits for the rate limit.
-    fn fetch<'a>(&'a self, ask: &'a BarAsk, urgency: Urgency) -> Pending<'a, Result<Fetched, SourceError>>;
+    fn fetch<'a>(&'a self, ask: &'a BarAsk, errand: Errand) -> Pending<'a, Result<Fetched, SourceError>>;
+
+    /// What it can be asked for.
+    fn offers(&self) -> Offers {
+        Offers::default()
+    }
 
     /// The symbols that the provider lists, without sector and market capitalisation.
     fn listings(&self) -> Pending<'_, Result<Vec<Listing>, SourceError>>;
 
     /// The splits executed from `from` on.
     fn splits(&self, from: SessionDate) -> Pending<'_, Result<Vec<Split>, SourceError>>;
+
+    /// The dividends with an ex-date from `from` on.
+    fn dividends(&self, from: SessionDate) -> Pending<'_, Result<Vec<Dividend>, SourceError>> {
+        let _ = from;
+        not_offered(self.name(), "dividends")
+    }
+
+    /// One symbol's attributes, sector and shares outstanding among them; `None` when it is not known.
+    fn details<'a>(
+        &'a self,
+        symbol: &'a Symbol,
+        errand: Errand,
+    ) -> Pending<'a, Result<Option<Listing>, SourceError>> {
+        let _ = (symbol, errand);
+        not_offered(self.name(), "ticker details")
+    }
+
+    /// The tickers of the company that `symbol` belongs to, oldest first.
+    fn renames<'a>(
+        &'a self,
+        symbol: &'a Symbol,
+        errand: Errand,
+    ) -> Pending<'a, Result<Vec<Rename>, SourceError>> {
+        let _ = (symbol, errand);
+        not_offered(self.name(), "ticker changes")
+    }
 
     /// The provider's clock and the world that it serves.
     fn status(&self) -> Pending<'_, Result<SourceStatus, SourceError>>;
@@ -172,6 +304,11 @@ pub trait BarSource: Send + Sync {
 
     /// Counters since start.
     fn stats(&self) -> SourceStats;
+}
+
+fn not_offered<'a, T: Send + 'a>(provider: Arc<str>, what: &str) -> Pending<'a, Result<T, SourceError>> {
+    let what = what.to_owned();
+    Box::pin(async move { Err(SourceError::NotOffered { provider, what }) })
 }
 
 /// What a provider says of itself.

@@ -8,7 +8,7 @@ use panscan_core::calendar::Calendar;
 use panscan_core::cover::Missing;
 use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::plan::{NumberAttribute, Op, Plan, TextSource};
-use panscan_core::port::{BarAsk, SourceError};
+use panscan_core::port::SourceError;
 use panscan_core::snapshot::Snapshot;
 use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::Timestamp;
@@ -183,12 +183,8 @@ pub(crate) fn still_missing(
             SourceError::RateLimited { .. } => (Reason::RateBudgetPartial, Kind::Busy),
             _ => (Reason::SymbolFetchFailed, Kind::Upstream),
         };
-        let what = match ask {
-            BarAsk::Day(session) => format!("the market of {session}"),
-            BarAsk::Range { symbol, from, to, .. } => format!("{symbol} from {from} to {to}"),
-        };
         let message =
-            format!("{} calls failed, {cells} cells are missing; first {what}: {error}", failures.len());
+            format!("{} calls failed, {cells} cells are missing; first {ask}: {error}", failures.len());
         let mut diagnostic = Diagnostic::new(reason, message).about(lacking.iter().copied());
         diagnostic.kind = Some(kind);
         found.push(diagnostic);

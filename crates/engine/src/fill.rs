@@ -8,7 +8,7 @@ use futures::FutureExt;
 use panscan_core::block::{BarKey, Block, BlockBuilder, Quarantined};
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Call, CostModel, Cover, Missing, cover};
-use panscan_core::port::{BarAsk, BlockKey, Fetched, SourceError, Urgency};
+use panscan_core::port::{BarAsk, BlockKey, Errand, Fetched, SourceError};
 use panscan_core::time::{SessionDate, Timeframe};
 use panscan_core::universe::Universe;
 use tokio::time::Instant;
@@ -145,7 +145,7 @@ impl Engine {
     /// Fetches, keeps and marks as held.
     async fn bring(&self, ask: &BarAsk) -> Result<Landed, SourceError> {
         let source = &self.0.parts.source;
-        let fetched = source.fetch(ask, Urgency::Interactive).await?;
+        let fetched = source.fetch(ask, Errand::interactive(0)).await?;
         let calls = u64::from(fetched.calls);
         let bars = fetched.block.count_bars() as u64;
         self.keep(ask, fetched).await;
@@ -158,7 +158,8 @@ impl Engine {
         // Before the bars are held, so that the snapshot that first shows them also says what is not among them.
         self.note_refused(fetched.quarantined).await;
         match ask {
-            BarAsk::Day(session) => {
+            // Only days are asked for as files.
+            BarAsk::Day(session) | BarAsk::File { session, .. } => {
                 let settled = now >= Calendar::us_equities().close(*session).after(SETTLING);
                 if fetched.block.symbols().is_empty() && !settled {
                     inner.state.lock().await.not_yet.insert(*session, now.after(ASK_AGAIN));
@@ -234,8 +235,8 @@ fn ask(universe: &Universe, call: &Call) -> BarAsk {
 
 fn day(ask: &BarAsk) -> Option<SessionDate> {
     match ask {
-        BarAsk::Day(session) => Some(*session),
-        BarAsk::Range { .. } => None,
+        BarAsk::Day(session) | BarAsk::File { timeframe: Timeframe::Day, session } => Some(*session),
+        BarAsk::File { .. } | BarAsk::Range { .. } => None,
     }
 }
 

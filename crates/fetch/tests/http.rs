@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
 use panscan_core::bar::Field;
-use panscan_core::port::{BarAsk, BarSource, SourceError, Urgency};
+use panscan_core::port::{BarAsk, BarSource, Errand, SourceError};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::Timeframe;
 use panscan_fetch::{FetchError, Polygon, PolygonConfig, Secret};
 use provider::{KEY, answer, day, json, page, serve};
 
-const NOW: Urgency = Urgency::Interactive;
+const NOW: Errand = Errand::interactive(0);
 
 fn range(symbol: &str, timeframe: Timeframe, from: &str, to: &str) -> BarAsk {
     BarAsk::Range {

@@ -12,7 +12,7 @@ use panscan_core::bar::Field;
 use panscan_core::block::BarKey;
 use panscan_core::calendar::Calendar;
 use panscan_core::limit::Quota;
-use panscan_core::port::{BarAsk, BarSource, Clock, Fetched, SourceError, Urgency};
+use panscan_core::port::{BarAsk, BarSource, Clock, Errand, Fetched, SourceError};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe, Timestamp};
 use panscan_fetch::{Polygon, PolygonConfig, Secret};
@@ -82,8 +82,9 @@ async fn all_days(
     sessions: &[SessionDate],
     at_once: usize,
 ) -> Vec<Result<Fetched, SourceError>> {
-    let one =
-        |session: SessionDate| async move { polygon.fetch(&BarAsk::Day(session), Urgency::Background).await };
+    let one = |session: SessionDate| async move {
+        polygon.fetch(&BarAsk::Day(session), Errand::background()).await
+    };
     stream::iter(sessions.iter().copied().map(one)).buffer_unordered(at_once).collect().await
 }
 
@@ -104,7 +105,7 @@ async fn days_and_ranges_are_the_truth_bit_for_bit() {
     let symbol = sim.symbols().nth(3).unwrap().clone();
     let (from, to) = (sessions[2], sessions[20]);
     let ask = BarAsk::Range { symbol: symbol.clone(), timeframe: Timeframe::Day, from, to };
-    let fetched = polygon.fetch(&ask, Urgency::Interactive).await.unwrap();
+    let fetched = polygon.fetch(&ask, Errand::interactive(0)).await.unwrap();
     let expected: BTreeMap<_, _> = truth
         .into_iter()
         .filter(|((session, name), _)| *name == symbol.as_str() && (from..=to).contains(session))
@@ -122,7 +123,7 @@ async fn minutes_of_many_pages_are_joined() {
     let sessions = last_sessions(140);
     let symbol = sim.symbols().next().unwrap().clone();
     let ask = |from, to| BarAsk::Range { symbol: symbol.clone(), timeframe: Timeframe::Minutes(1), from, to };
-    let fetched = polygon.fetch(&ask(sessions[0], sessions[139]), Urgency::Interactive).await.unwrap();
+    let fetched = polygon.fetch(&ask(sessions[0], sessions[139]), Errand::interactive(0)).await.unwrap();
     assert!(fetched.calls >= 2, "{} calls", fetched.calls);
     assert!(fetched.quarantined.is_empty());
     // the session on the border of the pages and its neighbours, each asked for alone, are the same bars
@@ -132,7 +133,7 @@ async fn minutes_of_many_pages_are_joined() {
         let end = BarKey::start(calendar.midnight(session.plus(1)));
         let count = fetched.block.rows()[at..].iter().take_while(|key| **key < end).count();
         if (110..=140).contains(&(at / 390)) {
-            let one = polygon.fetch(&ask(*session, *session), Urgency::Interactive).await.unwrap();
+            let one = polygon.fetch(&ask(*session, *session), Errand::interactive(0)).await.unwrap();
             assert_eq!(one.block.rows().as_ref(), &fetched.block.rows()[at..at + count], "{session}");
             for row in 0..count {
                 let whole = fetched.block.bar(0, at + row).unwrap();
@@ -205,7 +206,7 @@ async fn faults_that_nobody_can_mend_are_told() {
         (FaultName::HtmlOk, &day, "unreadable"),
     ] {
         sim.set_faults(&[(fault, 1.0)]).unwrap();
-        let error = polygon().fetch(ask, Urgency::Interactive).await.unwrap_err();
+        let error = polygon().fetch(ask, Errand::interactive(0)).await.unwrap_err();
         let found = match &error {
             SourceError::Key { .. } => "key",
             SourceError::NotEntitled { .. } => "not entitled",
@@ -217,7 +218,7 @@ async fn faults_that_nobody_can_mend_are_told() {
         assert_eq!(found, kind, "{fault}: {error}");
     }
     sim.set_faults(&[(FaultName::NullResults, 1.0)]).unwrap();
-    let fetched = polygon().fetch(&day, Urgency::Interactive).await.unwrap();
+    let fetched = polygon().fetch(&day, Errand::interactive(0)).await.unwrap();
     assert_eq!(
         (fetched.calls, fetched.block.count_bars()),
         (2, 0),

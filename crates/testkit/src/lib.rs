@@ -7,4 +7,5 @@ pub mod clock;
 pub mod parity;
 pub mod plan;
 pub mod recorded;
+pub mod redis;
 pub mod world;

@@ -68,6 +68,7 @@ pub(crate) fn run(parts: Parts) -> Result<(), String> {
 
 /// nextest where it is installed; the plain runner needs no installation and runs the same tests.
 fn rust() -> Result<Tally, String> {
+    redis()?;
     if answers("cargo", &["nextest", "--version"]) {
         let report = root().join("target/nextest/default/junit.xml");
         // an old report must not speak for a run that did not get to its own
@@ -87,6 +88,19 @@ fn rust() -> Result<Tally, String> {
     let mut tally = Tally::of_libtest(&said.out).or_failed(said.good);
     tally.reasons.extend(ignored(&sources(&root())?));
     Ok(tally)
+}
+
+/// Tests start Redis servers of their own; where the program is missing it is installed from the system's packages.
+fn redis() -> Result<(), String> {
+    if answers("redis-server", &["--version"]) {
+        return Ok(());
+    }
+    let install = "apt-get install -y -q --no-install-recommends redis-server";
+    let script = format!("{install} || {{ apt-get update -q && {install}; }}");
+    let mut sh = command("sh", &["-c", &script]);
+    sh.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    step("install redis-server from the system's packages", &mut sh)
+        .map_err(|fault| format!("{fault}; install redis-server 7 or newer and try again"))
 }
 
 /// Tests that are left out on purpose, with the reason that stands at them: the runners only count them.

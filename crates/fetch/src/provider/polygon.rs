@@ -14,7 +14,7 @@ use std::time::Duration;
 use panscan_core::block::Provenance;
 use panscan_core::panel::Split;
 use panscan_core::port::{
-    BarAsk, BarSource, Clock, Fetched, Pending, SourceError, SourceStats, SourceStatus, Urgency,
+    BarAsk, BarSource, Clock, Errand, Fetched, Pending, SourceError, SourceStats, SourceStatus,
 };
 use panscan_core::snapshot::MarketId;
 use panscan_core::symbol::Symbol;
@@ -77,7 +77,7 @@ fn bump(counter: &AtomicU64) {
 struct Topic<'a> {
     template: &'static str,
     what: &'a str,
-    urgency: Urgency,
+    errand: Errand,
 }
 
 impl Polygon {
@@ -170,7 +170,7 @@ impl Polygon {
     ) -> Result<Option<(T, Answer)>, Failure> {
         let client = self.client.as_ref().ok_or_else(|| Failure::Final(self.scribe.no_key()))?;
         self.breaker.check().map_err(Failure::Final)?;
-        let mut turn = self.limiter.turn(topic.urgency).await.map_err(|_| {
+        let mut turn = self.limiter.turn(topic.errand.urgency).await.map_err(|_| {
             Failure::Final(SourceError::RateLimited {
                 provider: self.name.clone(),
                 retry_after: Duration::from_secs(60),
@@ -245,9 +245,10 @@ impl Polygon {
         }
     }
 
-    async fn bars(&self, ask: &BarAsk, urgency: Urgency) -> Result<Fetched, SourceError> {
-        let asked = Asked::new(ask);
-        let what = asked.what();
+    async fn bars(&self, ask: &BarAsk, errand: Errand) -> Result<Fetched, SourceError> {
+        let what = ask.to_string();
+        let not_offered = || SourceError::NotOffered { provider: self.name.clone(), what: what.clone() };
+        let asked = Asked::new(ask).ok_or_else(not_offered)?;
         let (template, query) = match ask {
             BarAsk::Day(session) => (
                 GROUPED,
@@ -255,6 +256,7 @@ impl Polygon {
                     "/v2/aggs/grouped/locale/us/market/stocks/{session}?adjusted=false&include_otc=false"
                 ),
             ),
+            BarAsk::File { .. } => return Err(not_offered()),
             BarAsk::Range { symbol, timeframe, from, to } => {
                 let span = match timeframe {
                     Timeframe::Minutes(n) => format!("{n}/minute"),
@@ -277,7 +279,7 @@ impl Polygon {
                 )
             }
         };
-        let topic = Topic { template, what: &what, urgency };
+        let topic = Topic { template, what: &what, errand };
         let first = self.url(&query)?;
         let mut pages = Pages::new(&self.base, &first, Some(("adjusted", "false")));
         let (mut rows, mut calls, mut next) = (Vec::new(), 0, Some(first));
@@ -314,7 +316,7 @@ impl Polygon {
         what: &str,
         read: fn(&[u8]) -> Result<Page<T>, FetchError>,
     ) -> Result<Vec<T>, SourceError> {
-        let topic = Topic { template, what, urgency: Urgency::Interactive };
+        let topic = Topic { template, what, errand: Errand::interactive(0) };
         let first = self.url(&format!("{template}?{query}"))?;
         let mut pages = Pages::new(&self.base, &first, None);
         let (mut rows, mut next) = (Vec::new(), Some(first));
@@ -346,7 +348,7 @@ impl Polygon {
 
     async fn clock_and_market(&self) -> Result<SourceStatus, SourceError> {
         let what = "the market status";
-        let topic = Topic { template: STATUS, what, urgency: Urgency::Interactive };
+        let topic = Topic { template: STATUS, what, errand: Errand::interactive(0) };
         let url = self.url(STATUS)?;
         let answer = self.call(topic, &url, decode::server_time).await?;
         let (time, answer) = answer.ok_or_else(|| self.scribe.unreadable(what, "there is none"))?;
@@ -375,8 +377,8 @@ impl BarSource for Polygon {
         self.name.clone()
     }
 
-    fn fetch<'a>(&'a self, ask: &'a BarAsk, urgency: Urgency) -> Pending<'a, Result<Fetched, SourceError>> {
-        Box::pin(self.bars(ask, urgency))
+    fn fetch<'a>(&'a self, ask: &'a BarAsk, errand: Errand) -> Pending<'a, Result<Fetched, SourceError>> {
+        Box::pin(self.bars(ask, errand))
     }
 
     fn listings(&self) -> Pending<'_, Result<Vec<Listing>, SourceError>> {

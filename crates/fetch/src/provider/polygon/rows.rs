@@ -27,20 +27,14 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    pub(super) fn new(ask: &BarAsk) -> Self {
+    /// `None` for what this interface does not have.
+    pub(super) fn new(ask: &BarAsk) -> Option<Self> {
         match ask {
-            BarAsk::Day(session) => Self::Day(*session),
+            BarAsk::Day(session) => Some(Self::Day(*session)),
+            BarAsk::File { .. } => None,
             BarAsk::Range { symbol, timeframe, from, to } => {
-                Self::Range { symbol: symbol.clone(), timeframe: *timeframe, from: *from, to: *to }
+                Some(Self::Range { symbol: symbol.clone(), timeframe: *timeframe, from: *from, to: *to })
             }
-        }
-    }
-
-    /// In words.
-    pub(super) fn what(&self) -> String {
-        match self {
-            Self::Day(session) => format!("the day {session}"),
-            Self::Range { symbol, timeframe, from, to } => format!("{symbol} {timeframe} {from} to {to}"),
         }
     }
 

@@ -27,7 +27,7 @@ pub enum BarAsk {
     Day(SessionDate),
     /// Every symbol's raw bars of one session out of a file that the provider publishes: no call that counts
     /// against the rate limit, no vwap, and many bytes.
-    File {
+    FlatFile {
         /// Of which interval: day or one minute.
         timeframe: Timeframe,
         /// Whose session.
@@ -50,7 +50,7 @@ impl fmt::Display for BarAsk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Day(session) => write!(f, "the market of {session}"),
-            Self::File { timeframe, session } => write!(f, "the {timeframe} file of {session}"),
+            Self::FlatFile { timeframe, session } => write!(f, "the {timeframe} file of {session}"),
             Self::Range { symbol, timeframe, from, to } => write!(f, "{symbol} {timeframe} {from} to {to}"),
         }
     }
@@ -104,7 +104,7 @@ impl Errand {
 pub struct Offers {
     /// [`BarAsk::Day`] is answered.
     pub market_days: bool,
-    /// [`BarAsk::File`] is answered, from this session on.
+    /// [`BarAsk::FlatFile`] is answered, from this session on.
     pub files_from: Option<SessionDate>,
     /// Base bars that one call of a [`BarAsk::Range`] may read.
     pub bars_per_call: u32,
@@ -308,7 +308,7 @@ pub trait BarSource: Send + Sync {
 
 fn not_offered<'a, T: Send + 'a>(provider: Arc<str>, what: &str) -> Pending<'a, Result<T, SourceError>> {
     let what = what.to_owned();
-    Box::pin(async move { Err(SourceError::NotOffered { provider, what }) })
+    Box::pin(std::future::ready(Err(SourceError::NotOffered { provider, what })))
 }
 
 /// What a provider says of itself.

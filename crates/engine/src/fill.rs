@@ -159,7 +159,7 @@ impl Engine {
         self.note_refused(fetched.quarantined).await;
         match ask {
             // Only days are asked for as files.
-            BarAsk::Day(session) | BarAsk::File { session, .. } => {
+            BarAsk::Day(session) | BarAsk::FlatFile { session, .. } => {
                 let settled = now >= Calendar::us_equities().close(*session).after(SETTLING);
                 if fetched.block.symbols().is_empty() && !settled {
                     inner.state.lock().await.not_yet.insert(*session, now.after(ASK_AGAIN));
@@ -235,8 +235,8 @@ fn ask(universe: &Universe, call: &Call) -> BarAsk {
 
 fn day(ask: &BarAsk) -> Option<SessionDate> {
     match ask {
-        BarAsk::Day(session) | BarAsk::File { timeframe: Timeframe::Day, session } => Some(*session),
-        BarAsk::File { .. } | BarAsk::Range { .. } => None,
+        BarAsk::Day(session) | BarAsk::FlatFile { timeframe: Timeframe::Day, session } => Some(*session),
+        BarAsk::FlatFile { .. } | BarAsk::Range { .. } => None,
     }
 }
 

@@ -74,7 +74,10 @@ pub(crate) fn sources(top: &Path) -> Result<Vec<Source>, String> {
             let entry = entry.map_err(|fault| format!("{}: {fault}", folder.display()))?;
             let (path, kind) = (entry.path(), entry.file_type().map_err(|fault| fault.to_string())?);
             let foreign = FOREIGN.iter().any(|name| entry.file_name() == *name);
-            if kind.is_dir() && !foreign {
+            if foreign {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() {
                 let bytes = fs::read(&path).map_err(|fault| format!("{}: {fault}", path.display()))?;

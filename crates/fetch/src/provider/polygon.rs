@@ -256,7 +256,7 @@ impl Polygon {
                     "/v2/aggs/grouped/locale/us/market/stocks/{session}?adjusted=false&include_otc=false"
                 ),
             ),
-            BarAsk::File { .. } => return Err(not_offered()),
+            BarAsk::FlatFile { .. } => return Err(not_offered()),
             BarAsk::Range { symbol, timeframe, from, to } => {
                 let span = match timeframe {
                     Timeframe::Minutes(n) => format!("{n}/minute"),

@@ -31,7 +31,7 @@ impl Asked {
     pub(super) fn new(ask: &BarAsk) -> Option<Self> {
         match ask {
             BarAsk::Day(session) => Some(Self::Day(*session)),
-            BarAsk::File { .. } => None,
+            BarAsk::FlatFile { .. } => None,
             BarAsk::Range { symbol, timeframe, from, to } => {
                 Some(Self::Range { symbol: symbol.clone(), timeframe: *timeframe, from: *from, to: *to })
             }

@@ -1,15 +1,16 @@
-//! The connection pool: one GET at a time, bounded in time and size, with the key in a header and nowhere
-//! else.
+//! The connection pool: one GET at a time, bounded in time and size, to one origin only.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Certificate, Client, Url};
 
 use panscan_core::time::Timestamp;
 
+use crate::config::CallConfig;
 use crate::error::FetchError;
 use crate::httpdate;
 use crate::secret::Secret;
@@ -20,17 +21,6 @@ const BODY_MAX: usize = 64 << 20;
 const EXCERPT_BYTES: usize = 80;
 /// The simulator's name of its market.
 const MARKET_HEADER: &str = "x-panscan-market";
-
-/// Settings of the pool.
-pub(crate) struct Pool<'a> {
-    pub(crate) base: &'a Url,
-    pub(crate) key: &'a Secret,
-    pub(crate) idle_max: usize,
-    pub(crate) connect_timeout: Duration,
-    pub(crate) read_timeout: Duration,
-    pub(crate) total_timeout: Duration,
-    pub(crate) user_agent: &'a str,
-}
 
 /// An answer of any status.
 #[derive(Debug)]
@@ -52,36 +42,57 @@ impl Answer {
     }
 }
 
-/// Builds the client. Redirects are refused: the key goes to the configured address only.
-pub(crate) fn build(pool: &Pool<'_>) -> Result<Client, FetchError> {
+/// Builds the client for one origin with `headers` on every call. Redirects are refused: keys go to the
+/// configured address only.
+pub(crate) fn build(base: &Url, mut headers: HeaderMap, config: &CallConfig) -> Result<Client, FetchError> {
     // Fails only when the process has chosen one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut bearer = HeaderValue::from_str(&format!("Bearer {}", pool.key.expose()))
-        .map_err(|_| FetchError::setting("key", "holds characters that no HTTP header can carry"))?;
-    bearer.set_sensitive(true);
-    let headers = HeaderMap::from_iter([
-        (AUTHORIZATION, bearer),
-        (ACCEPT, HeaderValue::from_static("application/json")),
-    ]);
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
     let mut builder = Client::builder()
-        .user_agent(pool.user_agent)
+        .user_agent(&config.user_agent)
         .default_headers(headers)
         .redirect(Policy::none())
         .referer(false)
         .tcp_nodelay(true)
-        .pool_max_idle_per_host(pool.idle_max)
+        .pool_max_idle_per_host(config.max_pool_size)
         .pool_idle_timeout(Duration::from_secs(60))
-        .connect_timeout(pool.connect_timeout)
-        .read_timeout(pool.read_timeout)
-        .timeout(pool.total_timeout);
-    if pool.base.scheme() == "http" {
+        .connect_timeout(config.connect_timeout)
+        .read_timeout(config.read_timeout)
+        .timeout(config.total_timeout);
+    if base.scheme() == "http" {
         // No call is ever made to another origin, so that a machine without root certificates will do.
         builder = builder.tls_certs_only([]);
+    } else if let Some(file) = &config.ca_file {
+        builder = builder.tls_certs_merge(certificates(file)?);
     }
-    if is_loopback(pool.base) {
+    if is_loopback(base) {
         builder = builder.no_proxy();
     }
     builder.build().map_err(|error| FetchError::Client { message: causes(&error) })
+}
+
+/// A header that carries a key: `prefix` and the key, shown nowhere.
+///
+/// # Errors
+///
+/// [`FetchError::Setting`] when no header can carry it.
+pub(crate) fn key_header(prefix: &str, key: &Secret) -> Result<HeaderValue, FetchError> {
+    let mut value = HeaderValue::from_str(&format!("{prefix}{}", key.expose()))
+        .map_err(|_| FetchError::setting("key", "holds characters that no HTTP header can carry"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn certificates(file: &Path) -> Result<Vec<Certificate>, FetchError> {
+    let wrong = |message: String| FetchError::setting("certificate file", message);
+    let shown = file.display();
+    let pem = std::fs::read(file).map_err(|error| wrong(format!("{shown} cannot be read: {error}")))?;
+    let found = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| wrong(format!("{shown} holds no certificates in PEM form: {}", causes(&error))))?;
+    if found.is_empty() {
+        return Err(wrong(format!("{shown} holds no certificates in PEM form")));
+    }
+    Ok(found)
 }
 
 fn is_loopback(url: &Url) -> bool {

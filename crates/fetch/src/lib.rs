@@ -6,15 +6,19 @@
 //! Deliberately absent: what to fetch and when (the engine decides), keeping it (the cache), and any read
 //! of the environment or the system clock.
 
+mod caller;
 mod client;
+mod config;
 pub mod decode;
 mod error;
 mod httpdate;
 mod limiter;
 mod provider;
 mod retry;
+mod scribe;
 mod secret;
 
+pub use config::CallConfig;
 pub use error::FetchError;
 pub use provider::polygon::{Polygon, PolygonConfig};
 pub use secret::Secret;

@@ -36,6 +36,13 @@ impl Failure {
     pub(crate) fn passing(error: SourceError) -> Self {
         Self::Passing { error, wait: None }
     }
+
+    /// What to say about it.
+    pub(crate) fn error(&self) -> &SourceError {
+        match self {
+            Self::Final(error) | Self::Passing { error, .. } => error,
+        }
+    }
 }
 
 /// Whether a status says that the same call may succeed later.

@@ -13,7 +13,7 @@ use panscan_core::port::{BarAsk, BarSource, Errand, SourceError};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::Timeframe;
 use panscan_fetch::{FetchError, Polygon, PolygonConfig, Secret};
-use provider::{KEY, answer, day, json, page, serve};
+use provider::{KEY, answer, day, json, page, serve, tuned};
 
 const NOW: Errand = Errand::interactive(0);
 
@@ -167,7 +167,10 @@ async fn nobody_there_is_unavailable_without_the_key_in_the_message() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let polygon = Polygon::new(PolygonConfig { max_retries: 1, ..provider::config(&url) }).unwrap();
+    let polygon = Polygon::new(tuned(provider::config(&url), |calls| {
+        calls.max_retries = 1;
+    }))
+    .unwrap();
     let error = polygon.status().await.unwrap_err();
     assert!(matches!(error, SourceError::Unavailable { .. }), "{error}");
     assert!(!format!("{error:?}").contains(KEY));
@@ -223,8 +226,10 @@ async fn a_silent_provider_is_given_up_on() {
         Response::builder().body(Body::from_stream(stream)).unwrap()
     })
     .await;
-    let config =
-        PolygonConfig { read_timeout: Duration::from_millis(50), max_retries: 1, ..provider.config() };
+    let config = tuned(provider.config(), |calls| {
+        calls.read_timeout = Duration::from_millis(50);
+        calls.max_retries = 1;
+    });
     let error = Polygon::new(config).unwrap().fetch(&day("2025-12-16"), NOW).await.unwrap_err();
     assert!(matches!(error, SourceError::Unavailable { .. }), "{error}");
     assert_eq!(provider.asked().len(), 2);
@@ -419,7 +424,9 @@ async fn asks_that_make_no_sense_cost_no_call() {
 #[tokio::test]
 async fn a_dropped_future_that_had_no_turn_makes_no_call() {
     let provider = serve(|_, _| json(page("AAPL", ""))).await;
-    let config = PolygonConfig { quota: "1/200ms".parse().unwrap(), ..provider.config() };
+    let config = tuned(provider.config(), |calls| {
+        calls.quota = "1/200ms".parse().unwrap();
+    });
     let polygon = Polygon::new(config).unwrap();
     polygon.fetch(&day("2025-12-16"), NOW).await.unwrap();
     let ask = day("2025-12-17");
@@ -443,7 +450,9 @@ async fn a_429_is_waited_out_as_told_or_for_the_window() {
             builder.body(Body::empty()).unwrap()
         })
         .await;
-        let config = PolygonConfig { quota: "50/300ms".parse().unwrap(), ..provider.config() };
+        let config = tuned(provider.config(), |calls| {
+            calls.quota = "50/300ms".parse().unwrap();
+        });
         let polygon = Polygon::new(config).unwrap();
         polygon.fetch(&day("2025-12-16"), NOW).await.unwrap();
         let asked = provider.asked();
@@ -456,7 +465,9 @@ async fn a_429_is_waited_out_as_told_or_for_the_window() {
 #[tokio::test]
 async fn a_429_that_stays_ends_in_the_error() {
     let provider = serve(|_, _| answer(StatusCode::TOO_MANY_REQUESTS, "")).await;
-    let config = PolygonConfig { quota: "50/50ms".parse().unwrap(), ..provider.config() };
+    let config = tuned(provider.config(), |calls| {
+        calls.quota = "50/50ms".parse().unwrap();
+    });
     let began = Instant::now();
     let error = Polygon::new(config).unwrap().fetch(&day("2025-12-16"), NOW).await.unwrap_err();
     assert!(matches!(error, SourceError::RateLimited { .. }), "{error}");
@@ -481,7 +492,10 @@ async fn no_more_connections_than_allowed_are_used_at_once() {
         Response::builder().body(Body::from_stream(stream)).unwrap()
     })
     .await;
-    let polygon = Polygon::new(PolygonConfig { max_connections: 3, ..provider.config() }).unwrap();
+    let polygon = Polygon::new(tuned(provider.config(), |calls| {
+        calls.max_connections = 3;
+    }))
+    .unwrap();
     let ask = day("2025-12-16");
     let all = futures::future::join_all((0..30).map(|_| polygon.fetch(&ask, NOW))).await;
     assert!(all.iter().all(Result::is_ok));

@@ -15,7 +15,7 @@ use panscan_core::limit::Quota;
 use panscan_core::port::{BarAsk, BarSource, Clock, Errand, Fetched, SourceError};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe, Timestamp};
-use panscan_fetch::{Polygon, PolygonConfig, Secret};
+use panscan_fetch::{CallConfig, Polygon, PolygonConfig, Secret};
 use panscan_sim::{FaultName, MarketSource, Rate, SimConfig, Simulator};
 
 struct Fixed;
@@ -38,10 +38,14 @@ async fn simulator(symbols: usize, sessions: usize, rate: Option<&str>) -> Simul
 
 fn config(sim: &Simulator, quota: &str) -> PolygonConfig {
     let quota: Quota = quota.parse().unwrap();
-    PolygonConfig {
-        retry_factor: Duration::from_millis(10),
-        ..PolygonConfig::new(sim.url(), Some(Secret::new("any")), quota, Arc::new(Fixed))
-    }
+    let config = PolygonConfig::new(sim.url(), Some(Secret::new("any")), quota, Arc::new(Fixed));
+    tuned(config, |calls| calls.retry_factor = Duration::from_millis(10))
+}
+
+/// The same with other settings of its calls.
+fn tuned(mut config: PolygonConfig, tune: impl FnOnce(&mut CallConfig)) -> PolygonConfig {
+    tune(&mut config.calls);
+    config
 }
 
 fn last_sessions(count: usize) -> Vec<SessionDate> {
@@ -166,11 +170,10 @@ async fn faults_on_the_way_cost_calls_and_no_bars() {
     let sim = simulator(60, 40, Some("40/200ms")).await;
     let truth = truth(&sim);
     sim.set_faults(&[(FaultName::Mixed, 0.35)]).unwrap();
-    let config = PolygonConfig {
-        max_retries: 8,
-        read_timeout: Duration::from_millis(400),
-        ..config(&sim, "40/200ms")
-    };
+    let config = tuned(config(&sim, "40/200ms"), |calls| {
+        calls.max_retries = 8;
+        calls.read_timeout = Duration::from_millis(400);
+    });
     let polygon = Polygon::new(config).unwrap();
     let mut seen = BTreeMap::new();
     for fetched in all_days(&polygon, &last_sessions(40), 20).await {
@@ -186,7 +189,7 @@ async fn faults_on_the_way_cost_calls_and_no_bars() {
 #[tokio::test]
 async fn faults_that_nobody_can_mend_are_told() {
     let sim = simulator(10, 40, None).await;
-    let polygon = || Polygon::new(PolygonConfig { max_retries: 1, ..config(&sim, "unlimited") }).unwrap();
+    let polygon = || Polygon::new(tuned(config(&sim, "unlimited"), |calls| calls.max_retries = 1)).unwrap();
     let sessions = last_sessions(40);
     let range = BarAsk::Range {
         symbol: sim.symbols().next().unwrap().clone(),

@@ -11,7 +11,7 @@ use panscan_core::port::{BarSource, Clock, SourceError};
 use panscan_core::universe::Listing;
 use panscan_cpu::{CpuBackend, CpuError};
 use panscan_engine::{Engine, EngineConfig, EngineError, Parts};
-use panscan_fetch::{FetchError, Polygon, PolygonConfig};
+use panscan_fetch::{CallConfig, FetchError, Polygon, PolygonConfig};
 use panscan_universe::{UniverseError, read_universe_file};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -168,7 +168,7 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
     let provider = &settings.provider;
     let key = provider.api_key.as_ref().map(|key| panscan_fetch::Secret::new(key.expose()));
     let url = provider.url.clone().unwrap_or_else(|| POLYGON_URL.to_owned());
-    Ok(Arc::new(Polygon::new(PolygonConfig {
+    let calls = CallConfig {
         max_connections: provider.connections_max,
         max_pool_size: provider.idle_max,
         connect_timeout: provider.connect_timeout,
@@ -176,8 +176,10 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
         total_timeout: provider.total_timeout,
         max_retries: provider.retries_max,
         retry_factor: provider.backoff,
-        ..PolygonConfig::new(url, key, provider.quota, Arc::new(SystemClock))
-    })?))
+        ..CallConfig::new(provider.quota)
+    };
+    let config = PolygonConfig::new(url, key, provider.quota, Arc::new(SystemClock));
+    Ok(Arc::new(Polygon::new(PolygonConfig { calls, ..config })?))
 }
 
 /// The tiers.

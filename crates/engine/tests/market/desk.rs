@@ -61,7 +61,7 @@ impl Desk {
     pub(crate) fn parts(&self, dir: Option<&Path>) -> Parts {
         let mut config =
             PolygonConfig::new(self.sim.url(), Some(Secret::new("key")), self.quota, self.clock.clone());
-        config.retry_factor = std::time::Duration::from_millis(1);
+        config.calls.retry_factor = std::time::Duration::from_millis(1);
         let tiers = TiersConfig { dir: dir.map(Path::to_owned), l1_bytes: 1 << 30, l3_bytes: 1 << 30 };
         Parts {
             source: Arc::new(Polygon::new(config).unwrap()),

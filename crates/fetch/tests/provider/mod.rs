@@ -11,7 +11,7 @@ use axum::http::{Response, StatusCode};
 use panscan_core::limit::Quota;
 use panscan_core::port::{BarAsk, Clock};
 use panscan_core::time::Timestamp;
-use panscan_fetch::{Polygon, PolygonConfig, Secret};
+use panscan_fetch::{CallConfig, Polygon, PolygonConfig, Secret};
 
 pub(crate) const KEY: &str = "test-key-7531";
 
@@ -83,10 +83,14 @@ impl Clock for Fixed {
 
 /// Quick retries, and no limit.
 pub(crate) fn config(url: &str) -> PolygonConfig {
-    PolygonConfig {
-        retry_factor: Duration::from_millis(2),
-        ..PolygonConfig::new(url, Some(Secret::new(KEY)), Quota::UNLIMITED, Arc::new(Fixed))
-    }
+    let config = PolygonConfig::new(url, Some(Secret::new(KEY)), Quota::UNLIMITED, Arc::new(Fixed));
+    tuned(config, |calls| calls.retry_factor = Duration::from_millis(2))
+}
+
+/// The same with other settings of its calls.
+pub(crate) fn tuned(mut config: PolygonConfig, tune: impl FnOnce(&mut CallConfig)) -> PolygonConfig {
+    tune(&mut config.calls);
+    config
 }
 
 pub(crate) fn json(body: impl Into<String>) -> Response<Body> {

@@ -1,0 +1,325 @@
+//! The way of one call to any provider: key, queue, request, verdict, retry.
+//!
+//! A provider brings its address, its credentials and a [`Judge`] that knows what its answers mean; paths and
+//! rows are its own. Here is what every provider shares: the limiter, the pool, the retries, the key that was
+//! refused, the counters.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use panscan_core::port::{Clock, Errand, SourceError, SourceStats};
+use reqwest::header::HeaderMap;
+use reqwest::{Client, Url};
+use tracing::Instrument;
+
+use crate::client::{self, Answer};
+use crate::config::CallConfig;
+use crate::error::FetchError;
+use crate::limiter::Limiter;
+use crate::retry::{Failure, KeyBreaker, Retries};
+use crate::scribe::Scribe;
+
+/// Bodies from this size on are decoded away from the threads that serve connections.
+const DECODE_APART_BYTES: usize = 64 << 10;
+
+/// What a call is about, for logs, errors and counters.
+#[derive(Clone, Copy)]
+pub(crate) struct Topic<'a> {
+    /// The path with its parts left out; never the address itself.
+    pub(crate) template: &'static str,
+    /// In words.
+    pub(crate) what: &'a str,
+    /// On whose behalf.
+    pub(crate) errand: Errand,
+    /// Whether it counts as a call for status and clock rather than for data.
+    pub(crate) status: bool,
+}
+
+impl<'a> Topic<'a> {
+    /// A call for data.
+    pub(crate) fn data(template: &'static str, what: &'a str, errand: Errand) -> Self {
+        Self { template, what, errand, status: false }
+    }
+
+    /// A call for status and clock.
+    pub(crate) fn status(template: &'static str, what: &'a str) -> Self {
+        Self { template, what, errand: Errand::interactive(0), status: true }
+    }
+}
+
+/// Knows what a provider's answers mean.
+pub(crate) trait Judge: Send + Sync {
+    /// Whether the answer has a body to read; false says that there is no such thing. Called for every status
+    /// but 429. A failure that is [`SourceError::RateLimited`] counts like a 429, a [`SourceError::Key`] ends
+    /// all calls for a while.
+    fn is_readable(&self, what: &str, answer: &Answer) -> Result<bool, Failure>;
+}
+
+/// How a provider is addressed.
+pub(crate) struct Access {
+    /// Where it is. No call is made to another origin.
+    pub(crate) base: Url,
+    /// Headers of every call. Those with keys are marked as sensitive.
+    pub(crate) headers: HeaderMap,
+    /// Why no call can be made, e.g. for want of a key.
+    pub(crate) missing: Option<SourceError>,
+}
+
+/// Makes the calls of one provider.
+pub(crate) struct Caller {
+    scribe: Scribe,
+    judge: Arc<dyn Judge>,
+    base: Url,
+    client: Result<Client, SourceError>,
+    limiter: Limiter,
+    retries: Retries,
+    breaker: KeyBreaker,
+    clock: Arc<dyn Clock>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    calls: AtomicU64,
+    status_calls: AtomicU64,
+    errors: AtomicU64,
+    rate_limited: AtomicU64,
+    retries: AtomicU64,
+}
+
+fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Caller {
+    /// Sets the calls up; none is made yet.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Client`] when the HTTP client cannot be built.
+    pub(crate) fn new(
+        scribe: Scribe,
+        access: Access,
+        config: &CallConfig,
+        judge: Arc<dyn Judge>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, FetchError> {
+        let client = match access.missing {
+            Some(error) => Err(error),
+            None => Ok(client::build(&access.base, access.headers, config)?),
+        };
+        let limiter = Limiter::new(
+            config.quota,
+            config.earlier_calls.iter().copied(),
+            config.max_connections.max(1),
+            config.total_timeout,
+            clock.now(),
+        );
+        Ok(Self {
+            scribe,
+            judge,
+            base: access.base,
+            client,
+            limiter,
+            retries: Retries::new(config.max_retries, config.retry_factor),
+            breaker: KeyBreaker::default(),
+            clock,
+            counters: Counters::default(),
+        })
+    }
+
+    /// The provider's name.
+    pub(crate) fn provider(&self) -> &Arc<str> {
+        self.scribe.provider()
+    }
+
+    /// Where the provider is.
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// The desk's clock.
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The address of a path, which begins with a slash and may have a query.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Refused`] when it is no address.
+    pub(crate) fn url(&self, path_and_query: &str) -> Result<Url, SourceError> {
+        let text = format!("{}{path_and_query}", self.base.as_str().trim_end_matches('/'));
+        Url::parse(&text).map_err(|error| self.scribe.refused(path_and_query, &error.to_string()))
+    }
+
+    /// Makes one call, and again where that is worth it, and reads its answer; `None` is "no such thing". If
+    /// dropped while it waits for its turn, no call is made.
+    ///
+    /// # Errors
+    ///
+    /// What the judge says, or what happened on the way, after the retries.
+    pub(crate) async fn call<T, R>(
+        &self,
+        topic: Topic<'_>,
+        url: &Url,
+        read: R,
+    ) -> Result<Option<(T, Answer)>, SourceError>
+    where
+        T: Send + 'static,
+        R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
+    {
+        let span =
+            tracing::debug_span!("panscan.fetch", provider = &**self.provider(), path = topic.template);
+        self.attempts(topic, url, read).instrument(span).await
+    }
+
+    async fn attempts<T, R>(
+        &self,
+        topic: Topic<'_>,
+        url: &Url,
+        read: R,
+    ) -> Result<Option<(T, Answer)>, SourceError>
+    where
+        T: Send + 'static,
+        R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
+    {
+        let (provider, path) = (&**self.provider(), topic.template);
+        self.retries.first_attempt();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let failure = match self.attempt(topic, url, &read).await {
+                Ok(read) => return Ok(read),
+                Err(failure) => failure,
+            };
+            let wait = self.retries.next(attempts, failure).inspect_err(|error| {
+                tracing::warn!(provider, path, attempts, %error, "call failed");
+            })?;
+            tracing::info!(provider, path, attempts, ?wait, "asking again");
+            bump(&self.counters.retries);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    async fn attempt<T, R>(
+        &self,
+        topic: Topic<'_>,
+        url: &Url,
+        read: &R,
+    ) -> Result<Option<(T, Answer)>, Failure>
+    where
+        T: Send + 'static,
+        R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
+    {
+        let client = self.client.as_ref().map_err(|error| Failure::Final(error.clone()))?;
+        self.breaker.check().map_err(Failure::Final)?;
+        let mut turn = self.limiter.turn(topic.errand.urgency).await.map_err(|_| {
+            Failure::Final(SourceError::RateLimited {
+                provider: self.provider().clone(),
+                retry_after: Duration::from_secs(60),
+            })
+        })?;
+        // The key may have been refused while this call waited.
+        self.breaker.check().map_err(Failure::Final)?;
+        bump(if topic.status { &self.counters.status_calls } else { &self.counters.calls });
+        let now = self.clock.now();
+        let answer = client::get(client, url.clone(), now, || turn.answered()).await;
+        drop(turn);
+        let outcome = match answer {
+            Ok(answer) => self.judged(topic, answer, read).await,
+            Err(message) => Err(Failure::passing(self.scribe.unavailable(topic.what, &message))),
+        };
+        if let Err(failure) = &outcome {
+            bump(&self.counters.errors);
+            let error = failure.error();
+            match error {
+                SourceError::Key { .. } => self.breaker.open(error),
+                SourceError::RateLimited { .. } => bump(&self.counters.rate_limited),
+                _ => {}
+            }
+            tracing::debug!(provider = &**self.provider(), path = topic.template, %error, "attempt failed");
+        }
+        outcome
+    }
+
+    async fn judged<T, R>(
+        &self,
+        topic: Topic<'_>,
+        answer: Answer,
+        read: &R,
+    ) -> Result<Option<(T, Answer)>, Failure>
+    where
+        T: Send + 'static,
+        R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
+    {
+        tracing::debug!(
+            provider = &**self.provider(),
+            path = topic.template,
+            status = answer.status,
+            bytes = answer.body.len(),
+            "answered"
+        );
+        if answer.status == 429 {
+            self.limiter.rejected(answer.retry_after);
+            let retry_after = answer.retry_after.unwrap_or_else(|| self.limiter.estimate(1));
+            let error = SourceError::RateLimited { provider: self.provider().clone(), retry_after };
+            return Err(Failure::Passing { error, wait: answer.retry_after });
+        }
+        match self.judge.is_readable(topic.what, &answer) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(failure) => {
+                if let SourceError::RateLimited { retry_after, .. } = failure.error() {
+                    self.limiter.rejected(Some(*retry_after));
+                }
+                return Err(failure);
+            }
+        }
+        let (read, answer) = if answer.body.len() < DECODE_APART_BYTES {
+            (read(&answer.body), answer)
+        } else {
+            let read = read.clone();
+            let task = tokio::task::spawn_blocking(move || (read(&answer.body), answer));
+            match task.await {
+                Ok(done) => done,
+                Err(error) => {
+                    return Err(Failure::Final(self.scribe.unreadable(topic.what, &error.to_string())));
+                }
+            }
+        };
+        match read {
+            Ok(read) => Ok(Some((read, answer))),
+            // Damage on the way looks like this too, so that asking again can help.
+            Err(error) => {
+                let message = format!("{error}: {}", answer.describe());
+                Err(Failure::passing(self.scribe.unreadable(topic.what, &message)))
+            }
+        }
+    }
+
+    /// How long `calls` calls from now would take.
+    pub(crate) fn estimate(&self, calls: u64) -> Duration {
+        self.limiter.estimate(calls)
+    }
+
+    /// The counters since start.
+    pub(crate) fn stats(&self) -> SourceStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SourceStats {
+            calls: read(&self.counters.calls),
+            status_calls: read(&self.counters.status_calls),
+            errors: read(&self.counters.errors),
+            rate_limited: read(&self.counters.rate_limited),
+            retries: read(&self.counters.retries),
+            available: self.limiter.available(),
+            refill_per_second: self.limiter.refill_per_second(),
+        }
+    }
+
+    /// When the calls started that still count against the rate limit.
+    pub(crate) fn log(&self) -> Vec<panscan_core::time::Timestamp> {
+        self.limiter.log()
+    }
+}

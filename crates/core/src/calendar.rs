@@ -3,12 +3,14 @@
 //! Everything is computed once and then looked up. Not here: the rules by which days are closed
 //! (`holidays.rs` beside), halts and late openings within a session, and any clock: callers bring the instant.
 
+mod announced;
 mod holidays;
 
 use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 
+pub use self::announced::{Announced, AnnouncedHours, Difference};
 use self::holidays::{Trading, trading};
 use crate::time::{NANOS_PER_SECOND, SessionDate, Timestamp};
 

@@ -181,6 +181,34 @@ pub enum SourceError {
         /// Its own words.
         message: String,
     },
+    /// The plan includes this kind of data and not this time. Asking again for it is pointless, asking for what lies
+    /// within the window is not.
+    #[error("{provider} does not serve {what} within this plan{}: {message}", window(*from, *until))]
+    OutsidePlan {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+        /// No session before this one is served, where the request began too early. Learned from refusals: it may
+        /// turn out to be later.
+        from: Option<SessionDate>,
+        /// No session after this one is served, where the request ended too late.
+        until: Option<SessionDate>,
+        /// Its own words.
+        message: String,
+    },
+    /// The plan includes this, but not yet.
+    #[error("{provider} serves {what} from {retry_at} on: {message}")]
+    NotYet {
+        /// Its name.
+        provider: Arc<str>,
+        /// What was asked for.
+        what: String,
+        /// When to ask again.
+        retry_at: Timestamp,
+        /// Its own words.
+        message: String,
+    },
     /// Refused for the rate, also after retries.
     #[error("{provider} is over its rate limit")]
     RateLimited {
@@ -237,6 +265,12 @@ pub enum SourceError {
         /// Its own words.
         message: String,
     },
+}
+
+fn window(from: Option<SessionDate>, until: Option<SessionDate>) -> String {
+    let from = from.map(|from| format!(", which begins on {from}")).unwrap_or_default();
+    let until = until.map(|until| format!(", which ends on {until}")).unwrap_or_default();
+    from + &until
 }
 
 impl SourceError {

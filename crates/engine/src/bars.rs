@@ -8,6 +8,7 @@ use panscan_core::calendar::Calendar;
 use panscan_core::cover::Missing;
 use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::panel::{Panel, SeriesBars};
+use panscan_core::port::Errand;
 use panscan_core::scan::{Adjustment, DataPolicy};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::SessionDate;
@@ -40,6 +41,8 @@ pub struct BarsRequest {
     pub policy: DataPolicy,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
+    /// On whose behalf provider calls are made.
+    pub errand: Errand,
 }
 
 /// Bars of one symbol.
@@ -140,7 +143,13 @@ impl Engine {
             if request.policy == DataPolicy::CachedOnly || pinned || rounds > 16 {
                 break Some((lacking, None));
             }
-            let filled = self.fill(&snapshot.universe, &cover, request.deadline.map(crate::run::early)).await;
+            let until = request.deadline.map(crate::run::early);
+            let filled = self.fill(&snapshot.universe, &cover, request.errand, until).await;
+            if let Some(refusal) = filled.refusal()
+                && published.snapshot.daily.total_bars() == 0
+            {
+                return Err(refusal.clone().into());
+            }
             answer.provider_calls += filled.calls;
             let stuck = filled.out_of_time || !filled.failures.is_empty() || filled.calls == 0;
             if inside {

@@ -15,6 +15,8 @@ pub struct EngineConfig {
     pub max_concurrent: usize,
     /// Scans waiting for that.
     pub max_queue: usize,
+    /// Callers waiting for the provider.
+    pub max_fetching: usize,
     /// How long a snapshot can be pinned.
     pub snapshot_ttl: Duration,
     /// How old listings and splits may get.
@@ -33,6 +35,7 @@ impl Default for EngineConfig {
             workers: 10,
             max_concurrent: 4,
             max_queue: 256,
+            max_fetching: 10_000,
             snapshot_ttl: Duration::from_secs(15 * 60),
             reference_ttl: Duration::from_secs(24 * 3600),
             max_staleness: Duration::from_secs(5 * 24 * 3600),

@@ -1,26 +1,29 @@
-//! Completing what is missing: the cover's calls, newest first, each made once however many scans want it.
+//! Completing what is missing: the cover's calls, newest first, each made once however many scans want it, and
+//! made again when it fails, until the caller's deadline.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use panscan_core::block::{BarKey, Block, BlockBuilder, Quarantined};
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Call, CostModel, Cover, Missing, cover};
-use panscan_core::port::{BarAsk, BlockKey, Errand, Fetched, SourceError};
+use panscan_core::port::{BarAsk, Errand, Fetched, SourceError, Urgency};
 use panscan_core::time::{SessionDate, Timeframe};
 use panscan_core::universe::Universe;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::flight::Landed;
 use crate::market::Engine;
-use crate::notes::{self, QUARANTINED_MAX, RefusedNote};
+use crate::notes;
+use crate::requeue::{Backlog, is_final};
 
-/// For so long after its close, a market day without any bar is "not there yet" rather than empty.
-const SETTLING: Duration = Duration::from_secs(36 * 3600);
-/// Before that, it is asked for again after this long.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
+/// How long a caller without a deadline goes on, a day; somebody has to look at what fails for longer.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// The same for work that nobody waits for; it comes back by itself.
+const PATIENCE_BACKGROUND: Duration = Duration::from_secs(15 * 60);
+/// A call of nobody in particular that somebody came to wait for gets this long to end; then it is asked again
+/// with their urgency. One that is on the wire is likely to be through by then.
+const HURRY: Duration = Duration::from_millis(250);
 
 /// What a round of fetching brought.
 #[derive(Debug, Default)]
@@ -29,10 +32,17 @@ pub(crate) struct Filled {
     pub(crate) calls: u64,
     /// Bars that came.
     pub(crate) bars: u64,
-    /// Questions without an answer.
+    /// Questions without an answer: refused for good, or not again before the deadline.
     pub(crate) failures: Vec<(BarAsk, SourceError)>,
     /// The deadline came first.
     pub(crate) out_of_time: bool,
+}
+
+impl Filled {
+    /// The provider's refusal of the key, after which nothing else was asked.
+    pub(crate) fn refusal(&self) -> Option<&SourceError> {
+        self.failures.iter().map(|(_, error)| error).find(|error| matches!(error, SourceError::Key { .. }))
+    }
 }
 
 impl Engine {
@@ -41,36 +51,64 @@ impl Engine {
         cover(missing, &CostModel::daily(missing.symbols() as u64))
     }
 
-    /// Makes the calls of a cover until `until`.
-    pub(crate) async fn fill(&self, universe: &Universe, cover: &Cover, until: Option<Instant>) -> Filled {
+    /// Makes the calls of a cover. One that fails is queued again until `until`; one that is refused is not.
+    pub(crate) async fn fill(
+        &self,
+        universe: &Universe,
+        cover: &Cover,
+        errand: Errand,
+        until: Option<Instant>,
+    ) -> Filled {
+        let until = until.unwrap_or_else(|| {
+            let background = errand.urgency == Urgency::Background;
+            Instant::now() + if background { PATIENCE_BACKGROUND } else { PATIENCE }
+        });
         let asks: Vec<BarAsk> = cover.calls.iter().map(|call| ask(universe, call)).collect();
-        let oldest = asks.iter().filter_map(day).min();
+        let (oldest, example) = (asks.iter().filter_map(day).min(), asks.first().cloned());
         let mut filled = Filled::default();
         let mut learned = false;
         let mut newest_with_bars: Option<SessionDate> = None;
-        let mut waiting = asks.into_iter();
+        let mut refusals = self.0.requeue.refusals();
+        let mut backlog = Backlog::new(asks);
         // Tasks of their own rather than futures polled from here: one of them may hold what another call made
         // from this loop waits for. Dropping the set ends them.
         let mut under_way = tokio::task::JoinSet::new();
         loop {
             while under_way.len() < self.0.config.workers.max(1)
-                && let Some(ask) = waiting.next()
+                && let Some(ask) = backlog.next()
             {
-                let engine = self.clone();
-                under_way.spawn(async move { (engine.ask(&ask).await, ask) });
-            }
-            let next = match until {
-                Some(until) => match tokio::time::timeout_at(until, under_way.join_next()).await {
-                    Ok(next) => next,
-                    Err(_) => {
-                        filled.out_of_time = true;
-                        break;
+                match self.0.requeue.pending(&ask) {
+                    Some(again) if again.at >= until => filled.failures.push((ask, again.error)),
+                    Some(again) => backlog.later(ask, again),
+                    None => {
+                        let engine = self.clone();
+                        under_way.spawn(async move { (engine.ask(&ask, errand).await, ask) });
                     }
-                },
-                None => under_way.join_next().await,
+                }
+            }
+            let (idle, wakes) = (under_way.is_empty(), backlog.wakes());
+            if idle && wakes.is_none() {
+                break;
+            }
+            let full = under_way.len() >= self.0.config.workers.max(1);
+            let next = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => {
+                    filled.out_of_time = true;
+                    break;
+                }
+                Ok(()) = refusals.changed() => {
+                    // What is under way fails alike; what waits would, too.
+                    let refusal = refusals.borrow_and_update().clone();
+                    if let (Some(error), Some(example)) = (refusal, example) {
+                        filled.failures = vec![(example, error)];
+                    }
+                    return filled;
+                }
+                next = under_way.join_next(), if !idle => next,
+                () = tokio::time::sleep_until(wakes.unwrap_or(until)), if wakes.is_some() && !full => continue,
             };
-            let Some(next) = next else { break };
-            let Ok((answer, ask)) = next else { continue };
+            let Some(Ok((answer, ask))) = next else { continue };
             match answer {
                 Ok(landed) => {
                     filled.calls += landed.calls;
@@ -82,31 +120,35 @@ impl Engine {
                     let empty = landed.bars == 0 && landed.calls > 0 && day(&ask) < newest_with_bars;
                     if let (true, false, Some(session), Some(oldest)) = (empty, learned, day(&ask), oldest) {
                         learned = true;
-                        let learning = self.learn_first_session(session, oldest);
-                        filled.calls += match until {
-                            Some(until) => tokio::time::timeout_at(until, learning).await.unwrap_or(0),
-                            None => learning.await,
-                        };
+                        let learning = self.learn_first_session(session, oldest, errand);
+                        filled.calls += tokio::time::timeout_at(until, learning).await.unwrap_or(0);
                     }
                 }
                 Err(error @ SourceError::Key { .. }) => {
                     // Every other call would fail alike: one clear error at once.
-                    filled.failures.push((ask, error));
-                    break;
+                    filled.failures = vec![(ask, error)];
+                    return filled;
                 }
-                Err(error) => filled.failures.push((ask, error)),
+                Err(error) if is_final(&error) => filled.failures.push((ask, error)),
+                Err(error) => match self.0.requeue.pending(&ask) {
+                    Some(again) if again.at >= until => filled.failures.push((ask, error)),
+                    Some(again) => backlog.later(ask, again),
+                    // Its wait is over already, or nothing more can be remembered.
+                    None => backlog.later(ask, self.0.requeue.soon(error)),
+                },
             }
         }
+        filled.failures.extend(backlog.abandoned());
         filled
     }
 
     /// Asks for the oldest day wanted. If it is as empty as the one at hand, everything in between is taken to be,
     /// and that is remembered as the provider's first session.
-    async fn learn_first_session(&self, empty: SessionDate, oldest: SessionDate) -> u64 {
+    async fn learn_first_session(&self, empty: SessionDate, oldest: SessionDate, errand: Errand) -> u64 {
         if oldest >= empty {
             return 0;
         }
-        let Ok(probe) = self.ask(&BarAsk::Day(oldest)).await else { return 0 };
+        let Ok(probe) = self.ask(&BarAsk::Day(oldest), errand).await else { return 0 };
         if probe.bars == 0
             && let Some(first) = Calendar::us_equities().next(empty)
         {
@@ -128,7 +170,7 @@ impl Engine {
     }
 
     /// One question, joined with whoever asks the same.
-    async fn ask(&self, ask: &BarAsk) -> Result<Landed, SourceError> {
+    async fn ask(&self, ask: &BarAsk, errand: Errand) -> Result<Landed, SourceError> {
         if let Some(session) = day(ask) {
             let state = self.0.state.lock().await;
             let now = self.0.parts.clock.now();
@@ -139,88 +181,38 @@ impl Engine {
         }
         let engine = self.clone();
         let question = ask.clone();
-        self.0.flights.join(ask, move || async move { engine.bring(&question).await }.boxed()).await
+        let bring = move |hurry: std::sync::Arc<Notify>| {
+            async move { engine.bring(&question, errand, &hurry).await }.boxed()
+        };
+        self.0.flights.join(ask, errand.urgency, bring).await
     }
 
     /// Fetches, keeps and marks as held.
-    async fn bring(&self, ask: &BarAsk) -> Result<Landed, SourceError> {
-        let source = &self.0.parts.source;
-        let fetched = source.fetch(ask, Errand::interactive(0)).await?;
-        let calls = u64::from(fetched.calls);
-        let bars = fetched.block.count_bars() as u64;
+    async fn bring(&self, ask: &BarAsk, errand: Errand, hurry: &Notify) -> Result<Landed, SourceError> {
+        let fetched = self.fetched(ask, errand, hurry).await;
+        self.0.requeue.answered(ask, fetched.as_ref().err());
+        let fetched = fetched?;
+        let landed = Landed { bars: fetched.block.count_bars() as u64, calls: u64::from(fetched.calls) };
         self.keep(ask, fetched).await;
-        Ok(Landed { bars, calls })
+        Ok(landed)
     }
 
-    async fn keep(&self, ask: &BarAsk, fetched: Fetched) {
-        let inner = &self.0;
-        let now = inner.parts.clock.now();
-        // Before the bars are held, so that the snapshot that first shows them also says what is not among them.
-        self.note_refused(fetched.quarantined).await;
-        match ask {
-            // Only days are asked for as files.
-            BarAsk::Day(session) | BarAsk::FlatFile { session, .. } => {
-                let settled = now >= Calendar::us_equities().close(*session).after(SETTLING);
-                if fetched.block.symbols().is_empty() && !settled {
-                    inner.state.lock().await.not_yet.insert(*session, now.after(ASK_AGAIN));
-                    return;
-                }
-                self.write(BlockKey::Day(*session), fetched.block).await;
-                let mut state = inner.state.lock().await;
-                state.days.insert(*session);
-                state.version += 1;
-            }
-            BarAsk::Range { symbol, timeframe, from, to } => {
-                let key = BlockKey::Symbol(*timeframe, symbol.clone());
-                let joining = inner.joining.lock().await;
-                let before = inner.parts.store.read(&inner.market, std::slice::from_ref(&key)).await;
-                let block = match before.into_iter().flatten().next() {
-                    Some(found) => joined(&found.block, &fetched.block),
-                    None => fetched.block,
-                };
-                self.write(key, block).await;
-                drop(joining);
-                let asked: BTreeSet<SessionDate> =
-                    Calendar::us_equities().sessions(*from, *to).iter().copied().collect();
-                let mut state = inner.state.lock().await;
-                state.symbols.entry(symbol.clone()).or_default().extend(asked);
-                state.version += 1;
-            }
+    async fn fetched(&self, ask: &BarAsk, errand: Errand, hurry: &Notify) -> Result<Fetched, SourceError> {
+        let source = &self.0.parts.source;
+        if errand.urgency == Urgency::Interactive {
+            return source.fetch(ask, errand).await;
         }
-    }
-
-    async fn note_refused(&self, quarantined: Vec<Quarantined>) {
-        if quarantined.is_empty() {
-            return;
+        let mut patient = source.fetch(ask, errand);
+        tokio::select! {
+            biased;
+            fetched = &mut patient => return fetched,
+            () = hurry.notified() => {}
         }
-        let inner = &self.0;
-        let mut state = inner.state.lock().await;
-        for row in quarantined {
-            let session = row.key.as_session().to_string();
-            let refused = RefusedNote { symbol: row.symbol, session, why: row.fault.to_string() };
-            tracing::debug!(
-                symbol = refused.symbol,
-                session = refused.session,
-                why = refused.why,
-                "bar refused"
-            );
-            if state.refused.len() < QUARANTINED_MAX && !state.refused.contains(&refused) {
-                state.refused.push(refused);
-            }
+        if let Ok(fetched) = tokio::time::timeout(HURRY, &mut patient).await {
+            return fetched;
         }
-        let body = notes::to_bytes(&state.refused);
-        drop(state);
-        let now = inner.parts.clock.now();
-        if let Err(error) = inner.parts.store.write_note(&inner.market, notes::QUARANTINE, now, &body).await {
-            tracing::warn!(%error, "the list of refused bars was not kept");
-        }
-    }
-
-    async fn write(&self, key: BlockKey, block: Block) {
-        // A store that is down costs a warning, not the scan: the block stays in memory.
-        if let Err(error) = self.0.parts.store.write(&self.0.market, &[(key, block)]).await {
-            tracing::warn!(%error, "a block was not kept on disk");
-        }
+        drop(patient);
+        source.fetch(ask, Errand::interactive(errand.caller)).await
     }
 }
 
@@ -238,23 +230,4 @@ fn day(ask: &BarAsk) -> Option<SessionDate> {
         BarAsk::Day(session) | BarAsk::FlatFile { timeframe: Timeframe::Day, session } => Some(*session),
         BarAsk::FlatFile { .. } | BarAsk::Range { .. } => None,
     }
-}
-
-/// Both blocks of one symbol as one; where both have a bar the newer fetch wins.
-fn joined(old: &Block, new: &Block) -> Block {
-    let mut builder = BlockBuilder::new(new.timeframe());
-    let mut rows: BTreeSet<BarKey> = old.rows().iter().copied().collect();
-    rows.extend(new.rows().iter().copied());
-    for (block, other) in [(new, None), (old, Some(new))] {
-        for (symbol, name) in block.symbols().iter().enumerate() {
-            for (row, key) in block.rows().iter().enumerate() {
-                let asked_again = other.is_some_and(|o: &Block| o.rows().binary_search(key).is_ok());
-                if let (false, Some(bar)) = (asked_again, block.bar(symbol, row)) {
-                    builder.push(name.as_str(), *key, *bar.values());
-                }
-            }
-        }
-    }
-    let rows: Vec<BarKey> = rows.into_iter().collect();
-    builder.finish(Some(&Arc::clone(new.symbols())), Some(&rows), new.provenance().clone()).0
 }

@@ -11,11 +11,13 @@ mod diagnose;
 mod error;
 mod fill;
 mod flight;
+mod landing;
 mod market;
 mod memo;
 mod missing;
 mod notes;
 mod plans;
+mod requeue;
 mod resident;
 mod run;
 

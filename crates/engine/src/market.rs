@@ -24,6 +24,7 @@ use crate::flight::Flights;
 use crate::memo::NodeMemo;
 use crate::notes::{self, RefusedNote};
 use crate::plans::Plans;
+use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
 
 /// The concrete parts behind the ports, joined by whoever builds the engine.
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) memo: NodeMemo,
     pub(crate) plans: Plans,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) requeue: Requeue,
     pub(crate) state: Mutex<State>,
     /// Held while a symbol's own block is read, joined with new bars and written back.
     pub(crate) joining: Mutex<()>,
@@ -100,6 +102,10 @@ pub struct EngineStats {
     pub source: SourceStats,
     /// Callers that joined a provider call of somebody else.
     pub coalesced: u64,
+    /// Questions that failed and were queued again.
+    pub requeued: u64,
+    /// Callers that wait for the provider.
+    pub fetching: usize,
     /// Scans that hold a permit.
     pub active: usize,
     /// Scans that wait for one.
@@ -152,10 +158,11 @@ impl Engine {
         };
         let engine = Self(Arc::new(Inner {
             resident: Resident::new(config.snapshot_ttl),
-            admission: Admission::new(config.max_concurrent, config.max_queue),
+            admission: Admission::new(config.max_concurrent, config.max_queue, config.max_fetching),
             memo: NodeMemo::new(config.memo_bytes),
             plans: Plans::default(),
             flights: Arc::new(Flights::default()),
+            requeue: Requeue::default(),
             state: Mutex::new(state),
             joining: Mutex::new(()),
             started,
@@ -220,6 +227,8 @@ impl Engine {
             provider: inner.parts.source.name().to_string(),
             source: inner.parts.source.stats(),
             coalesced: inner.flights.coalesced(),
+            requeued: inner.requeue.requeued(),
+            fetching: inner.admission.fetching(),
             active: inner.admission.active(),
             queued: inner.admission.queued(),
             scans: inner.scans.load(Ordering::Relaxed),

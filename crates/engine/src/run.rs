@@ -7,7 +7,7 @@ use std::time::Duration;
 use panscan_core::calendar::Calendar;
 use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::plan::Plan;
-use panscan_core::port::{Cancel, Memo, ScanJob};
+use panscan_core::port::{Cancel, Errand, Memo, ScanJob, SourceError};
 use panscan_core::rank::RankedRows;
 use panscan_core::scan::{Backend, DataPolicy, Precision, ScanSpec};
 use panscan_core::select::select;
@@ -16,6 +16,7 @@ use panscan_core::time::Timestamp;
 use panscan_core::universe::Population;
 use tokio::time::Instant;
 
+use crate::admit::Fetching;
 use crate::diagnose;
 use crate::error::EngineError;
 use crate::fill::Filled;
@@ -64,6 +65,8 @@ pub struct ScanRequest {
     pub memo: bool,
     /// When the caller stops waiting.
     pub deadline: Option<Instant>,
+    /// On whose behalf provider calls are made.
+    pub errand: Errand,
 }
 
 impl Default for ScanRequest {
@@ -79,6 +82,7 @@ impl Default for ScanRequest {
             plan_only: false,
             memo: true,
             deadline: None,
+            errand: Errand::interactive(0),
         }
     }
 }
@@ -157,6 +161,8 @@ struct Completed {
     calls: u64,
     bars: u64,
     still: Option<panscan_core::cover::Missing>,
+    /// Where the caller waited for the provider.
+    place: Option<Fetching>,
 }
 
 impl Engine {
@@ -188,10 +194,16 @@ impl Engine {
         let planned = started.elapsed();
 
         let published = self.pin(&request.pin).await?;
-        let done = self.complete(&plan, request, published).await?;
+        let mut done = self.complete(&plan, request, published).await?;
         let fetched = started.elapsed() - planned;
-        let published = done.published;
+        let (published, place) = (done.published, done.place.take());
         let snapshot = &published.snapshot;
+        if let Some(refusal) = done.filled.as_ref().and_then(Filled::refusal)
+            && snapshot.daily.total_bars() == 0
+        {
+            // Not one row has a value: that is no answer.
+            return Err(refusal.clone().into());
+        }
         let selection = select(&plan.universe, snapshot);
         let mut population = selection.population;
         let scanned = population.count();
@@ -238,7 +250,7 @@ impl Engine {
         let rows = if request.plan_only {
             RankedRows::default()
         } else {
-            self.compute(&plan, &published, population, request).await?
+            self.compute(&plan, &published, population, request, place).await?
         };
         let (missing_cells, calls, fetch_time) = done.first_cost.unwrap_or_default();
         Ok(ScanAnswer {
@@ -335,6 +347,7 @@ impl Engine {
             calls: 0,
             bars: 0,
             still: None,
+            place: None,
         };
         for _ in 0..ROUNDS_MAX {
             let population = select(&plan.universe, &published.snapshot).population;
@@ -353,7 +366,10 @@ impl Engine {
                 }
                 break;
             }
-            let filled = self.fill(&published.snapshot.universe, &cover, until).await;
+            if done.place.is_none() {
+                done.place = Some(self.0.admission.fetch()?);
+            }
+            let filled = self.fill(&published.snapshot.universe, &cover, request.errand, until).await;
             let (calls, failed) = (filled.calls, !filled.failures.is_empty());
             done.calls += calls;
             done.bars += filled.bars;
@@ -412,8 +428,9 @@ impl Engine {
         published: &Arc<Published>,
         population: Population,
         request: &ScanRequest,
+        place: Option<Fetching>,
     ) -> Result<RankedRows, EngineError> {
-        let permit = self.0.admission.enter().await?;
+        let permit = self.0.admission.enter(place).await?;
         let cancel = Cancel::default();
         let _guard = CancelOnDrop(cancel.clone());
         let (skip, memo) = (request.skip, request.memo);
@@ -451,7 +468,9 @@ pub(crate) fn early(deadline: Instant) -> Instant {
 
 pub(crate) fn incomplete(cells: u64, filled: Option<&Filled>) -> EngineError {
     match filled.and_then(|f| f.failures.first()) {
-        Some((_, error @ panscan_core::port::SourceError::RateLimited { .. })) => error.clone().into(),
+        Some((_, error @ (SourceError::RateLimited { .. } | SourceError::Key { .. }))) => {
+            error.clone().into()
+        }
         Some((_, error)) => EngineError::Incomplete { cells, why: error.to_string() },
         None if filled.is_some_and(|f| f.out_of_time) => {
             EngineError::Deadline { stage: "fetching what is missing" }

@@ -17,6 +17,8 @@ use panscan_testkit::clock::FixedClock;
 pub(crate) struct Desk {
     pub(crate) sim: Simulator,
     pub(crate) clock: Arc<FixedClock>,
+    /// Times that the source makes a failed call again by itself.
+    pub(crate) retries: u32,
     folder: tempfile::TempDir,
     quota: Quota,
 }
@@ -34,7 +36,8 @@ impl Desk {
         let sim =
             Simulator::start(SimConfig { market, rate: rate_of_sim, ..SimConfig::default() }).await.unwrap();
         let clock = Arc::new(FixedClock::new(sim.now()));
-        Self { sim, clock, folder: tempfile::tempdir().unwrap(), quota: rate.parse().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { sim, clock, retries: 3, folder, quota: rate.parse().unwrap() }
     }
 
     pub(crate) fn store(&self) -> PathBuf {
@@ -62,6 +65,9 @@ impl Desk {
         let mut config =
             PolygonConfig::new(self.sim.url(), Some(Secret::new("key")), self.quota, self.clock.clone());
         config.calls.retry_factor = std::time::Duration::from_millis(1);
+        config.calls.max_retries = self.retries;
+        // Some faults hold an answer back for a minute.
+        config.calls.read_timeout = std::time::Duration::from_secs(1);
         let tiers = TiersConfig { dir: dir.map(Path::to_owned), l1_bytes: 1 << 30, l3_bytes: 1 << 30 };
         Parts {
             source: Arc::new(Polygon::new(config).unwrap()),
@@ -86,6 +92,12 @@ impl Desk {
 pub(crate) fn scan_of(columns: &[&str]) -> ScanRequest {
     let columns = columns.iter().map(|c| (*c).to_owned()).collect();
     ScanRequest { spec: ScanSpec { columns, limit: 50_000, ..ScanSpec::default() }, ..ScanRequest::default() }
+}
+
+/// The same with a deadline.
+pub(crate) fn within(seconds: u64, request: ScanRequest) -> ScanRequest {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(seconds);
+    ScanRequest { deadline: Some(deadline), ..request }
 }
 
 pub(crate) fn numbers(answer: &ScanAnswer, column: usize) -> &[f64] {

@@ -6,7 +6,7 @@ use panscan_core::scan::DataPolicy;
 use panscan_engine::{Engine, EngineConfig, EngineError};
 use panscan_sim::{FaultName, MarketSource, SimConfig, Simulator};
 
-use crate::desk::{Desk, bits, scan_of};
+use crate::desk::{Desk, bits, scan_of, within};
 
 fn fault(name: &str) -> FaultName {
     name.parse().unwrap()
@@ -18,12 +18,12 @@ async fn what_is_held_is_answered_and_what_is_missing_is_named() {
     let engine = desk.engine(20).await;
     assert!(engine.scan(&scan_of(&["close"])).await.unwrap().complete);
     desk.sim.set_faults(&[(fault("503"), 1.0)]).unwrap();
-    let partial = engine.scan(&scan_of(&["close", "rsi(14)"])).await.unwrap();
+    let partial = engine.scan(&within(1, scan_of(&["close", "rsi(14)"]))).await.unwrap();
     assert!(!partial.complete);
     let failed = partial.diagnostics.iter().find(|d| d.reason == Reason::SymbolFetchFailed).unwrap();
     assert_eq!((failed.kind, failed.count), (Some(Kind::Upstream), 40));
     assert!(!partial.rows.symbols.is_empty(), "the closes that are held still come");
-    let mut strict = scan_of(&["rsi(14)"]);
+    let mut strict = within(1, scan_of(&["rsi(14)"]));
     strict.policy = DataPolicy::RequireComplete;
     assert!(matches!(engine.scan(&strict).await, Err(EngineError::Incomplete { .. })));
     desk.sim.set_faults(&[]).unwrap();
@@ -36,13 +36,7 @@ async fn recoverable_faults_change_no_bit() {
     let calm = desk.fresh_engine(20).await.scan(&scan_of(&["rsi(14)", "vwap(20)"])).await.unwrap();
     desk.sim.set_faults(&[(fault("500"), 0.1), (fault("truncate"), 0.1), (fault("bad_json"), 0.05)]).unwrap();
     let engine = desk.fresh_engine(20).await;
-    let mut answer = engine.scan(&scan_of(&["rsi(14)", "vwap(20)"])).await.unwrap();
-    for _ in 0..20 {
-        if answer.complete {
-            break;
-        }
-        answer = engine.scan(&scan_of(&["rsi(14)", "vwap(20)"])).await.unwrap();
-    }
+    let answer = engine.scan(&scan_of(&["rsi(14)", "vwap(20)"])).await.unwrap();
     assert!(answer.complete);
     assert_eq!(bits(&answer), bits(&calm));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use panscan_core::calendar::Calendar;
 use panscan_core::diagnostic::Reason;
+use panscan_core::port::Errand;
 use panscan_core::scan::{Adjustment, DataPolicy};
 use panscan_engine::{BarsRequest, EngineError, Pin};
 
@@ -97,6 +98,7 @@ async fn bars_reach_beyond_what_is_resident() {
         pin: Pin::Newest,
         policy: DataPolicy::BestEffort,
         deadline: None,
+        errand: Errand::interactive(1),
     };
     let answer = engine.bars(&request).await.unwrap();
     assert_eq!((desk.calls() - before, answer.complete), (2, true));

@@ -4,5 +4,6 @@
 
 mod desk;
 mod faults;
+mod fetching;
 mod history;
 mod scans;

@@ -1,7 +1,9 @@
 //! What every call brings and takes along besides its message: deadline, request id, switches.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
+use panscan_core::port::Errand;
 use tokio::time::Instant;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Status};
@@ -23,6 +25,24 @@ pub(super) fn deadline(metadata: &MetadataMap) -> Instant {
 /// Whether node results of earlier scans may be used: `panscan-memo: off` says no, for measurements.
 pub(super) fn uses_memo(metadata: &MetadataMap) -> bool {
     metadata.get("panscan-memo").is_none_or(|v| v.as_encoded_bytes() != b"off")
+}
+
+/// On whose behalf a call fetches: callers are told apart by their key, without one by their connection, and take
+/// turns. `panscan-priority: batch` goes after everyone who does not say so.
+pub(super) fn errand<T>(request: &Request<T>) -> Errand {
+    let metadata = request.metadata();
+    let mut hasher = DefaultHasher::new();
+    match metadata.get("authorization") {
+        Some(key) => key.as_encoded_bytes().hash(&mut hasher),
+        None => request.remote_addr().hash(&mut hasher),
+    }
+    let errand = Errand::interactive(hasher.finish());
+    match metadata.get("panscan-priority") {
+        Some(priority) if priority.as_encoded_bytes() == b"batch" => {
+            Errand { urgency: panscan_core::port::Urgency::Background, ..errand }
+        }
+        _ => errand,
+    }
 }
 
 /// Refuses a call while the server drains.
@@ -75,6 +95,20 @@ fn timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn callers_are_told_apart_and_batches_yield() {
+        let of = |headers: &[(&'static str, &'static str)]| {
+            let mut request = Request::new(());
+            for (name, value) in headers {
+                request.metadata_mut().insert(*name, value.parse().unwrap());
+            }
+            errand(&request)
+        };
+        assert_eq!(of(&[("authorization", "Bearer a")]), of(&[("authorization", "Bearer a")]));
+        assert_ne!(of(&[("authorization", "Bearer a")]).caller, of(&[("authorization", "Bearer b")]).caller);
+        assert!(of(&[("panscan-priority", "batch")]).urgency > of(&[("panscan-priority", "usual")]).urgency);
+    }
 
     #[test]
     fn timeouts_are_read_as_the_protocol_writes_them() {

@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt, stream};
 use panscan_core::calendar::Calendar;
 use panscan_core::panel::SeriesBars;
 use panscan_core::plan::Digest;
+use panscan_core::port::Errand;
 use panscan_core::scan::SessionHours;
 use panscan_core::select::select;
 use panscan_core::time::Timeframe;
@@ -44,11 +45,11 @@ impl Service for MarketData {
         request: Request<v1::GetBarsRequest>,
     ) -> Result<Response<v1::GetBarsResponse>, Status> {
         call::admitted(&self.0)?;
-        let deadline = call::deadline(request.metadata());
+        let (deadline, errand) = (call::deadline(request.metadata()), call::errand(&request));
         let asked = bars::BarsRequest::try_from(request.get_ref())?;
         in_this_build(&asked.ask)?;
         let digest = digest(request.get_ref());
-        let mut read = to_engine(vec![asked.symbol.to_string()], &asked.ask, deadline);
+        let mut read = to_engine(vec![asked.symbol.to_string()], &asked.ask, deadline, errand);
         let mut skip = 0;
         if !asked.page_token.is_empty() {
             let page = token::read(GET_BARS, digest, &asked.page_token)?;
@@ -83,7 +84,7 @@ impl Service for MarketData {
     ) -> Result<Response<Self::BatchGetBarsStream>, Status> {
         let started = Instant::now();
         call::admitted(&self.0)?;
-        let deadline = call::deadline(request.metadata());
+        let (deadline, errand) = (call::deadline(request.metadata()), call::errand(&request));
         let asked = bars::BatchBarsRequest::try_from(request.get_ref())?;
         in_this_build(&asked.ask)?;
         let engine = self.0.engine().map_err(status::of)?;
@@ -94,7 +95,7 @@ impl Service for MarketData {
             let ids = selection.population.ids();
             symbols.extend(ids.map(|id| current.snapshot.universe.symbol(id).to_string()));
         }
-        let mut read = to_engine(symbols, &asked.ask, deadline);
+        let mut read = to_engine(symbols, &asked.ask, deadline, errand);
         far_enough(&mut read, &engine).map_err(status::of)?;
         let limit = if asked.limit == 0 { bars::BARS_DEFAULT } else { asked.limit };
         let mut answer = engine.bars(&read).await.map_err(status::of)?;
@@ -151,7 +152,7 @@ fn in_this_build(ask: &BarsAsk) -> Result<(), Status> {
     Ok(())
 }
 
-fn to_engine(symbols: Vec<String>, ask: &BarsAsk, deadline: Instant) -> BarsRequest {
+fn to_engine(symbols: Vec<String>, ask: &BarsAsk, deadline: Instant, errand: Errand) -> BarsRequest {
     let (from, to) = ask.range.sessions();
     let last = if let BarRange::Last(n) = ask.range { n } else { 0 };
     BarsRequest {
@@ -163,6 +164,7 @@ fn to_engine(symbols: Vec<String>, ask: &BarsAsk, deadline: Instant) -> BarsRequ
         pin: ask.snapshot.as_ref().map_or(Snapshots::Newest, |id| Snapshots::Snapshot(id.to_string())),
         policy: ask.policy,
         deadline: Some(deadline),
+        errand,
     }
 }
 

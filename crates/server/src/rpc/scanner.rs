@@ -47,6 +47,7 @@ impl Service for Scanner {
         let started = Instant::now();
         call::admitted(&self.0)?;
         let (deadline, memo) = (call::deadline(request.metadata()), call::uses_memo(request.metadata()));
+        let errand = call::errand(&request);
         let asked = request::ScanRequest::try_from(request.get_ref())?;
         no_saved_scan(&request.get_ref().saved_scan)?;
         let engine = self.0.engine().map_err(status::of)?;
@@ -65,6 +66,7 @@ impl Service for Scanner {
             plan_only: asked.validate_only,
             memo,
             deadline: Some(deadline),
+            errand,
         };
         if !asked.page_token.is_empty() {
             let plan = expr::plan(&scan.spec).map_err(|error| status::of(error.into()))?;

@@ -40,7 +40,7 @@ fn what_this_build_lacks_is_said() {
         "scan --watch",
         "scan --factor a=1",
         "scan --history 2016-01-04..2016-02-01",
-        "sim --dialects yahoo",
+        "sim --dialects xai",
     ] {
         assert_ends(&run(line), 2, "not in this build");
     }

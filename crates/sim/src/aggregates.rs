@@ -17,7 +17,7 @@ const LIMIT_DEFAULT: usize = 5_000;
 const LIMIT_MAX: usize = 50_000;
 /// Base bars that one window can have at most: a year of days is far less, a 1000-hour window more than a
 /// page.
-const WINDOW_MAX: usize = 1_000_000;
+pub(crate) const WINDOW_MAX: usize = 1_000_000;
 
 /// One row of an answer.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) struct Row<'a> {
 
 /// The unit of a range's windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Span {
+pub(crate) enum Span {
     Second,
     Minute,
     Hour,
@@ -147,26 +147,28 @@ pub(crate) fn range(ask: &Ask, plan: Plan) -> Result<Answer, Answer> {
 }
 
 /// A range as asked for, in milliseconds, both ends included.
-struct Query {
-    span: Span,
-    multiplier: i64,
-    from: i64,
-    to: i64,
-    descending: bool,
-    adjusted: bool,
-    limit: usize,
+pub(crate) struct Query {
+    pub(crate) span: Span,
+    pub(crate) multiplier: i64,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+    pub(crate) descending: bool,
+    pub(crate) adjusted: bool,
+    pub(crate) limit: usize,
 }
 
+/// Rows of one symbol, as far as the limit allows.
 #[derive(Default)]
-struct Page {
-    rows: Vec<(i64, Ohlcv)>,
+pub(crate) struct Page {
+    pub(crate) rows: Vec<(i64, Ohlcv)>,
     /// Base bars read.
     read: usize,
     /// Where the next page starts.
     next: Option<i64>,
 }
 
-fn page(view: &View, symbol: usize, query: &Query) -> Page {
+/// Reads a range of one symbol.
+pub(crate) fn page(view: &View, symbol: usize, query: &Query) -> Page {
     let start = |t: i64| query.span.start(query.multiplier, t);
     let single = query.multiplier == 1 && matches!(query.span, Span::Day | Span::Minute);
     let mut base = base(view, symbol, query, query.limit + 1);

@@ -46,13 +46,16 @@ pub struct Audit {
     pub keys: usize,
     /// Faults injected, by name.
     pub faults_injected: BTreeMap<&'static str, u64>,
+    /// The same of every other provider that is spoken, by name. Calls, rows, violations and faults of these
+    /// are part of the sums above; peaks, limit and keys above are Polygon's own.
+    pub dialects: BTreeMap<&'static str, Self>,
 }
 
 impl Audit {
     /// As `GET /_sim/audit` answers it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({
+        let mut body = json!({
             "calls": self.calls,
             "total": self.total,
             "status_calls": self.status_calls,
@@ -65,7 +68,11 @@ impl Audit {
             "violations": self.violations,
             "keys": self.keys,
             "faults_injected": self.faults_injected,
-        })
+        });
+        if !self.dialects.is_empty() {
+            body["dialects"] = self.dialects.iter().map(|(name, own)| (*name, own.to_json())).collect();
+        }
+        body
     }
 }
 
@@ -120,6 +127,15 @@ pub(crate) enum Admission {
     },
 }
 
+/// What a key has left of the limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) limit: u32,
+    pub(crate) left: u32,
+    /// Until the oldest call leaves the window.
+    pub(crate) reset: Duration,
+}
+
 /// The limit and the ledger.
 pub(crate) struct Auditor {
     rate: Option<Rate>,
@@ -172,6 +188,22 @@ impl Auditor {
             }
             caller.admitted.add(now);
             Admission::Granted
+        })
+    }
+
+    /// What a key has left; `None` without a limit.
+    pub(crate) fn room(&self, key: &str) -> Option<Room> {
+        let rate = self.rate?;
+        self.with(|ledger| {
+            let now = Instant::now();
+            let id = hash(key.as_bytes(), 0x6b65_7973);
+            let Some(caller) = ledger.callers.get_mut(&id) else {
+                return Some(Room { limit: rate.calls, left: rate.calls, reset: Duration::ZERO });
+            };
+            let used = u32::try_from(caller.admitted.count(now)).unwrap_or(u32::MAX);
+            let oldest = caller.admitted.calls.front().map_or(now, |&at| at);
+            let reset = (oldest + rate.window).saturating_duration_since(now);
+            Some(Room { limit: rate.calls, left: rate.calls.saturating_sub(used), reset })
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use panscan_core::time::{SessionDate, Timestamp};
 
+use crate::dialect::Dialect;
 use crate::error::SimError;
 use crate::fault::FaultName;
 
@@ -29,6 +30,8 @@ pub struct SimConfig {
     pub now: Option<Timestamp>,
     /// Calls allowed per key; unset is no limit.
     pub rate: Option<Rate>,
+    /// Other providers that are spoken beside Polygon, each with its own limit per key; unset is none.
+    pub dialects: Vec<(Dialect, Option<Rate>)>,
     /// The keys accepted; unset accepts every non-empty one.
     pub keys: Option<Vec<String>>,
     /// Which plan's rules apply.
@@ -48,6 +51,7 @@ impl Default for SimConfig {
             market: MarketSource::default(),
             now: None,
             rate: None,
+            dialects: Vec::new(),
             keys: None,
             plan: Plan::default(),
             faults: Vec::new(),
@@ -65,6 +69,7 @@ impl fmt::Debug for SimConfig {
             .field("market", &self.market)
             .field("now", &self.now)
             .field("rate", &self.rate)
+            .field("dialects", &self.dialects)
             .field("keys", &self.keys.as_ref().map(Vec::len))
             .field("plan", &self.plan)
             .field("faults", &self.faults)
@@ -147,7 +152,7 @@ pub struct Rate {
 impl FromStr for Rate {
     type Err = SimError;
 
-    /// Reads `5/min`, `100/s`, `10/2s`, `1000/h`.
+    /// Reads `5/min`, `100/s`, `10/2s`, `1000/h`, `25/day`.
     fn from_str(text: &str) -> Result<Self, SimError> {
         let wrong =
             || SimError::setting("rate", "cannot be read; expected calls/window, e.g. 5/min or 100/s");
@@ -161,6 +166,7 @@ impl FromStr for Rate {
             "s" | "sec" | "second" => 1_000,
             "m" | "min" | "minute" => 60_000,
             "h" | "hour" => 3_600_000,
+            "d" | "day" => 86_400_000,
             _ => return Err(wrong()),
         };
         let window = Duration::from_millis(count.checked_mul(unit).ok_or_else(wrong)?);

@@ -27,10 +27,10 @@ type Outcome = Result<Reply, String>;
 /// Answers one control request.
 pub(crate) fn answer(shared: &Shared, method: &str, path: &str, query: &str, body: &[u8]) -> Reply {
     let outcome = match (method, path) {
-        ("GET", "/_sim/audit") => good(shared.auditor.snapshot().to_json()),
+        ("GET", "/_sim/audit") => good(shared.audit().to_json()),
         ("POST", "/_sim/audit/reset") => {
-            shared.auditor.reset();
-            good(shared.auditor.snapshot().to_json())
+            shared.reset_audit();
+            good(shared.audit().to_json())
         }
         ("GET", "/_sim/faults") => good(faults(shared)),
         ("POST", "/_sim/faults") => set_faults(shared, body),

@@ -20,10 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::aggregates;
 use crate::ask::{Answer, Ask, decode, find, params};
-use crate::audit::{Admission, Auditor};
+use crate::audit::{Admission, Audit, Auditor};
 use crate::clock::SimClock;
 use crate::config::Plan;
 use crate::control::{self, Reply};
+use crate::dialect::{self, Dialects};
 use crate::fault::{FaultName, Faults};
 use crate::market::{Changes, HOUR_MS, MINUTE_MS, Market, View};
 use crate::reference;
@@ -44,12 +45,17 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) plan: Plan,
     pub(crate) keys: Option<HashSet<String>>,
+    pub(crate) dialects: Dialects,
     /// Ends waits that a fault makes.
     pub(crate) stop: CancellationToken,
     changes: RwLock<Arc<Changes>>,
 }
 
 impl Shared {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, named at the one place that calls this"
+    )]
     pub(crate) fn new(
         market: Market,
         clock: SimClock,
@@ -57,11 +63,23 @@ impl Shared {
         faults: Faults,
         plan: Plan,
         keys: Option<Vec<String>>,
+        dialects: Dialects,
         stop: CancellationToken,
     ) -> Self {
         let keys = keys.map(|keys| keys.into_iter().collect());
         let changes = RwLock::default();
-        Self { market: Arc::new(market), clock, auditor, faults, plan, keys, stop, changes }
+        Self { market: Arc::new(market), clock, auditor, faults, plan, keys, dialects, stop, changes }
+    }
+
+    /// What was called so far, on the paths of all providers.
+    pub(crate) fn audit(&self) -> Audit {
+        self.dialects.add_to(self.auditor.snapshot())
+    }
+
+    /// Forgets what was counted; the limits go on.
+    pub(crate) fn reset_audit(&self) {
+        self.auditor.reset();
+        self.dialects.reset();
     }
 
     pub(crate) fn changes(&self) -> Arc<Changes> {
@@ -173,6 +191,9 @@ pub(crate) async fn serve(
             }
         };
     }
+    if let Some(spoken) = shared.dialects.of(&path) {
+        return dialect::serve(shared, spoken, &cut, &parts.method, &parts.headers, &path, &query).await;
+    }
     provider(shared, &cut, &parts.method, &parts.headers, &path, &query).await
 }
 
@@ -248,7 +269,7 @@ async fn provider(
             answer.body.truncate(answer.body.len() / 2);
             answer.tweaked = true;
         }
-        let packed = gzip.filter(|()| answer.body.len() >= GZIP_BYTES_MIN).and_then(|()| pack(&answer.body));
+        let packed = gzip.filter(|()| worth_packing(&answer.body)).and_then(|()| pack(&answer.body));
         (answer, packed)
     })
     .await;
@@ -269,7 +290,7 @@ fn key(headers: &HeaderMap, params: &[(String, String)]) -> Option<String> {
     bearer.or_else(|| find(params, "apiKey")).map(str::to_owned)
 }
 
-fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+pub(crate) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     let listed = headers.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     listed.split(',').any(|part| part.split(';').next().is_some_and(|name| name.trim() == coding))
 }
@@ -287,7 +308,7 @@ fn too_many(request_id: &str) -> Answer {
 }
 
 /// The answer that a fault puts in place of the real one.
-fn instead(fault: FaultName, request_id: &str) -> Option<Answer> {
+pub(crate) fn instead(fault: FaultName, request_id: &str) -> Option<Answer> {
     let html = |status: u16, text: &str| Answer {
         content_type: "text/html",
         ..Answer::new(status, format!("<html><body><h1>{text}</h1></body></html>").into_bytes())
@@ -308,15 +329,21 @@ fn instead(fault: FaultName, request_id: &str) -> Option<Answer> {
     })
 }
 
-fn pack(body: &[u8]) -> Option<Vec<u8>> {
+/// Whether a body is long enough to be compressed.
+pub(crate) fn worth_packing(body: &[u8]) -> bool {
+    body.len() >= GZIP_BYTES_MIN
+}
+
+/// Compresses a body.
+pub(crate) fn pack(body: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 3 + 64), Compression::fast());
     encoder.write_all(body).ok()?;
     encoder.finish().ok()
 }
 
 /// An answer without damage to its bytes.
-fn finish(shared: &Shared, answer: Answer, request_id: &str, gzip: Option<()>) -> Response {
-    let packed = gzip.filter(|()| answer.body.len() >= GZIP_BYTES_MIN).and_then(|()| pack(&answer.body));
+pub(crate) fn finish(shared: &Shared, answer: Answer, request_id: &str, gzip: Option<()>) -> Response {
+    let packed = gzip.filter(|()| worth_packing(&answer.body)).and_then(|()| pack(&answer.body));
     let coded = packed.is_some();
     let body = Bytes::from(packed.unwrap_or(answer.body));
     let mut response = Response::new(Body::from(body));
@@ -356,7 +383,7 @@ fn market_header(shared: &Shared, headers: &mut HeaderMap) {
 }
 
 /// An answer with whatever the fault does to its bytes and their timing.
-async fn wounded(
+pub(crate) async fn wounded(
     shared: &Arc<Shared>,
     answer: Answer,
     packed: Option<Vec<u8>>,

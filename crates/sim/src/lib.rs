@@ -12,6 +12,7 @@ mod clock;
 mod config;
 mod control;
 mod damage;
+mod dialect;
 mod error;
 mod fault;
 mod generate;
@@ -30,6 +31,7 @@ mod wire;
 
 pub use audit::Audit;
 pub use config::{MarketSource, Plan, Rate, SESSIONS_MAX, SYMBOLS_DEFAULT, SYMBOLS_MAX, SimConfig};
+pub use dialect::Dialect;
 pub use error::SimError;
 pub use fault::{FaultName, parse_fault};
 pub use simulator::{Shape, Simulator};

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::{Audit, Auditor};
 use crate::clock::SimClock;
 use crate::config::{MarketSource, SimConfig};
+use crate::dialect::Dialects;
 use crate::error::SimError;
 use crate::fault::{FaultName, Faults};
 use crate::http::{self, EVENING_MS, Shared};
@@ -83,6 +84,7 @@ impl Simulator {
             faults,
             config.plan,
             config.keys,
+            Dialects::new(&config.dialects),
             stop.clone(),
         ));
         let app = Router::new()
@@ -177,13 +179,13 @@ impl Simulator {
 
     /// Forgets what was counted; the limit goes on.
     pub fn reset_audit(&self) {
-        self.shared.auditor.reset();
+        self.shared.reset_audit();
     }
 
     /// What was called so far.
     #[must_use]
     pub fn audit(&self) -> Audit {
-        self.shared.auditor.snapshot()
+        self.shared.audit()
     }
 
     /// Writes the market's symbols and their attributes as CSV.

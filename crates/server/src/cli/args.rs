@@ -438,8 +438,9 @@ pub struct SimArgs {
     /// Subscription it believes its callers have
     #[arg(long, default_value = "realtime", value_name = "free|delayed|realtime")]
     pub plan: String,
-    /// Providers it speaks like; this build has polygon
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "polygon")]
+    /// Providers it speaks like, each under its own path: polygon (always), alpaca, yahoo, alphavantage; with a
+    /// limit of its own where one is named, e.g. alpaca=200/min, else with the provider's usual one
+    #[arg(long, value_name = "NAME[=RATE]", value_delimiter = ',', default_value = "polygon")]
     pub dialects: Vec<String>,
     /// Written when it stops
     #[arg(long, value_name = "FILE")]

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use panscan_sim::{MarketSource, Plan, Rate, SimConfig, Simulator, parse_fault};
+use panscan_sim::{Dialect, MarketSource, Plan, Rate, SimConfig, Simulator, parse_fault};
 
 use super::args::SimArgs;
 use super::exit::Exit;
@@ -45,9 +45,6 @@ pub async fn run(args: SimArgs, stop: &Stop) -> Result<Exit, Failure> {
 
 fn config(args: SimArgs) -> Result<SimConfig, Failure> {
     let usage = |flag: &str, error: &dyn std::fmt::Display| Failure::Usage(format!("{flag}: {error}"));
-    if let Some(other) = args.dialects.iter().find(|name| *name != "polygon") {
-        return Err(Failure::Absent(format!("sim --dialects {other}")));
-    }
     if args.keys.as_ref().is_some_and(|keys| keys.iter().any(String::is_empty)) {
         return Err(Failure::Usage("--keys: a key is empty; expected K1,K2".to_owned()));
     }
@@ -66,6 +63,7 @@ fn config(args: SimArgs) -> Result<SimConfig, Failure> {
         market,
         now: args.now.map(|now| now.parse()).transpose().map_err(|error| usage("--now", &error))?,
         rate: rate(&args.rate)?,
+        dialects: dialects(&args.dialects)?,
         keys: args.keys,
         plan: args.plan.parse::<Plan>()?,
         faults: args.fault.iter().map(|fault| parse_fault(fault)).collect::<Result<_, _>>()?,
@@ -74,10 +72,54 @@ fn config(args: SimArgs) -> Result<SimConfig, Failure> {
     })
 }
 
+/// Reads the providers that are spoken beside Polygon, whose paths are always there.
+fn dialects(names: &[String]) -> Result<Vec<(Dialect, Option<Rate>)>, Failure> {
+    let mut dialects = Vec::new();
+    for text in names {
+        let (name, limit) =
+            text.split_once('=').map_or((text.as_str(), None), |(name, rate)| (name, Some(rate)));
+        match name {
+            "polygon" if limit.is_none() => {}
+            "polygon" => return Err(Failure::Usage("--dialects: polygon's limit is --rate".to_owned())),
+            "xai" | "perplexity" => return Err(Failure::Absent(format!("sim --dialects {name}"))),
+            _ => {
+                let dialect: Dialect = name.parse()?;
+                dialects.push((dialect, limit.map_or(Ok(Some(dialect.usual_rate())), rate)?));
+            }
+        }
+    }
+    Ok(dialects)
+}
+
 /// Reads the limit of a simulator; `unlimited` is none.
 pub fn rate(text: &str) -> Result<Option<Rate>, Failure> {
     if text == "unlimited" {
         return Ok(None);
     }
     Ok(Some(text.parse()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<(Dialect, Option<Rate>)>, Failure> {
+        dialects(&text.split(',').map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn dialects_have_their_usual_limit_or_the_one_that_is_named() {
+        let usual = Some(Dialect::AlphaVantage.usual_rate());
+        assert_eq!(read("polygon,alphavantage").unwrap(), [(Dialect::AlphaVantage, usual)]);
+        assert_eq!(read("yahoo=unlimited").unwrap(), [(Dialect::Yahoo, None)]);
+        assert_eq!(read("alpaca=3/s").unwrap(), [(Dialect::Alpaca, Some("3/s".parse().unwrap()))]);
+    }
+
+    #[test]
+    fn what_is_not_spoken_is_refused_by_name() {
+        assert!(matches!(read("polygon,xai"), Err(Failure::Absent(text)) if text.contains("xai")));
+        assert!(matches!(read("perplexity"), Err(Failure::Absent(_))));
+        assert!(matches!(read("polygon=5/min"), Err(Failure::Usage(_))));
+        assert!(read("bloomberg").is_err() && read("alpaca=often").is_err());
+    }
 }

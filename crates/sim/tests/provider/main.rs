@@ -3,6 +3,7 @@
 mod aggregates;
 mod callers;
 mod client;
+mod dialects;
 mod faults;
 mod recorded;
 mod reference;

@@ -155,8 +155,13 @@ pub struct SourceStats {
     pub retries: u64,
     /// Calls that may be made now.
     pub available: f64,
-    /// How many come free a second.
+    /// How many come free a second by the limit that was set.
     pub refill_per_second: f64,
+    /// How many come free a second as things are: fewer after the provider said that there were too many, or while
+    /// the limit's other users cannot be heard.
+    pub adapted_per_second: f64,
+    /// Second attempts that were made beside a slow first one.
+    pub hedges: u64,
 }
 
 /// Why a provider did not serve a call.

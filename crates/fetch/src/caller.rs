@@ -16,7 +16,7 @@ use tracing::Instrument;
 use crate::client::{self, Answer};
 use crate::config::CallConfig;
 use crate::error::FetchError;
-use crate::limiter::Limiter;
+use crate::limiter::{Bounds, Limiter};
 use crate::retry::{Failure, KeyBreaker, Retries};
 use crate::scribe::Scribe;
 
@@ -72,7 +72,7 @@ pub(crate) struct Caller {
     judge: Arc<dyn Judge>,
     base: Url,
     client: Result<Client, SourceError>,
-    limiter: Limiter,
+    limiter: Arc<Limiter>,
     retries: Retries,
     breaker: KeyBreaker,
     clock: Arc<dyn Clock>,
@@ -97,7 +97,8 @@ impl Caller {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Client`] when the HTTP client cannot be built.
+    /// [`FetchError::Client`] when the HTTP client cannot be built, [`FetchError::Setting`] for a ledger or
+    /// certificates that cannot be used.
     pub(crate) fn new(
         scribe: Scribe,
         access: Access,
@@ -109,13 +110,14 @@ impl Caller {
             Some(error) => Err(error),
             None => Ok(client::build(&access.base, access.headers, config)?),
         };
-        let limiter = Limiter::new(
-            config.quota,
-            config.earlier_calls.iter().copied(),
-            config.max_connections.max(1),
-            config.total_timeout,
-            clock.now(),
-        );
+        let name = format!("{}-{}", scribe.provider(), scribe.fingerprint());
+        let bounds = Bounds {
+            quota: config.quota,
+            connections: config.max_connections,
+            call_max: config.total_timeout,
+            ledger: config.ledger.as_ref().map(|folder| folder.join(format!("{name}.calls"))),
+        };
+        let limiter = Limiter::new(bounds, &clock)?;
         Ok(Self {
             scribe,
             judge,
@@ -215,7 +217,7 @@ impl Caller {
     {
         let client = self.client.as_ref().map_err(|error| Failure::Final(error.clone()))?;
         self.breaker.check().map_err(Failure::Final)?;
-        let mut turn = self.limiter.turn(topic.errand.urgency).await.map_err(|_| {
+        let mut turn = self.limiter.turn(topic.errand).await.map_err(|_| {
             Failure::Final(SourceError::RateLimited {
                 provider: self.provider().clone(),
                 retry_after: Duration::from_secs(60),
@@ -225,6 +227,7 @@ impl Caller {
         self.breaker.check().map_err(Failure::Final)?;
         bump(if topic.status { &self.counters.status_calls } else { &self.counters.calls });
         let now = self.clock.now();
+        turn.begin();
         let answer = client::get(client, url.clone(), now, || turn.answered()).await;
         drop(turn);
         let outcome = match answer {
@@ -261,6 +264,9 @@ impl Caller {
             bytes = answer.body.len(),
             "answered"
         );
+        if let Some(wait) = answer.spent_for.filter(|_| answer.status != 429) {
+            self.limiter.pause(wait);
+        }
         if answer.status == 429 {
             self.limiter.rejected(answer.retry_after);
             let retry_after = answer.retry_after.unwrap_or_else(|| self.limiter.estimate(1));
@@ -315,11 +321,8 @@ impl Caller {
             retries: read(&self.counters.retries),
             available: self.limiter.available(),
             refill_per_second: self.limiter.refill_per_second(),
+            adapted_per_second: self.limiter.adapted_per_second(),
+            hedges: 0,
         }
-    }
-
-    /// When the calls started that still count against the rate limit.
-    pub(crate) fn log(&self) -> Vec<panscan_core::time::Timestamp> {
-        self.limiter.log()
     }
 }

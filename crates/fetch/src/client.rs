@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 
@@ -19,6 +19,8 @@ use crate::secret::Secret;
 const BODY_MAX: usize = 64 << 20;
 /// Bytes of a body that an error message shows.
 const EXCERPT_BYTES: usize = 80;
+/// A reset below this is a number of seconds, not an instant.
+const LONGEST_AS_SECONDS: i64 = 100_000_000;
 /// The simulator's name of its market.
 const MARKET_HEADER: &str = "x-panscan-market";
 
@@ -28,6 +30,8 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
     pub(crate) retry_after: Option<Duration>,
+    /// How long nothing is left of the limit, where the provider says so.
+    pub(crate) spent_for: Option<Duration>,
     pub(crate) market: Option<String>,
     pub(crate) body: Vec<u8>,
 }
@@ -113,12 +117,13 @@ pub(crate) async fn get(
 ) -> Result<Answer, String> {
     let mut response = client.get(url).send().await.map_err(|error| causes(&error.without_url()))?;
     began();
-    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text =
+        |name: HeaderName| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let sent_at = text(DATE).and_then(httpdate::instant).unwrap_or(now);
-    let retry_after = text(RETRY_AFTER).and_then(|value| httpdate::retry_after(value, sent_at));
+    let spent_for = spent_for(&text, sent_at);
+    let retry_after = text(RETRY_AFTER).and_then(|value| httpdate::retry_after(value, sent_at)).or(spent_for);
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
-    let market =
-        response.headers().get(MARKET_HEADER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let market = text(HeaderName::from_static(MARKET_HEADER)).map(str::to_owned);
     let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let mut body = Vec::with_capacity(announced.min(BODY_MAX));
     while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error.without_url()))? {
@@ -127,7 +132,24 @@ pub(crate) async fn get(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status: response.status().as_u16(), content_type, retry_after, market, body })
+    Ok(Answer { status: response.status().as_u16(), content_type, retry_after, spent_for, market, body })
+}
+
+/// Reads the headers that count down a limit: how long nothing is left of it. The instant of the reset is in Unix
+/// seconds or, with some, in seconds from now.
+fn spent_for<'a>(text: &impl Fn(HeaderName) -> Option<&'a str>, now: Timestamp) -> Option<Duration> {
+    let number = |name| text(HeaderName::from_static(name))?.trim().parse::<i64>().ok();
+    let either = |first, second| number(first).or_else(|| number(second));
+    if either("x-ratelimit-remaining", "ratelimit-remaining")? > 0 {
+        return None;
+    }
+    let reset = either("x-ratelimit-reset", "ratelimit-reset")?;
+    let wait = if reset < LONGEST_AS_SECONDS {
+        Duration::from_secs(u64::try_from(reset).ok()?)
+    } else {
+        Timestamp::from_seconds(reset).since(now)
+    };
+    (!wait.is_zero()).then_some(wait)
 }
 
 /// An error with everything that caused it.
@@ -143,4 +165,30 @@ fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_is_spent_says_until_when() {
+        let now = Timestamp::from_seconds(1_700_000_000);
+        let spent = |headers: &[(&'static str, &'static str)]| {
+            let get = |name: HeaderName| {
+                headers.iter().find(|(known, _)| *known == name.as_str()).map(|(_, value)| *value)
+            };
+            spent_for(&get, now)
+        };
+        let instant = [("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1700000007")];
+        assert_eq!(spent(&instant), Some(Duration::from_secs(7)));
+        assert_eq!(
+            spent(&[("ratelimit-remaining", "0"), ("ratelimit-reset", "9")]),
+            Some(Duration::from_secs(9))
+        );
+        assert_eq!(spent(&[("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "1700000007")]), None);
+        assert_eq!(spent(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "1600000000")]), None);
+        assert_eq!(spent(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "soon")]), None);
+        assert_eq!(spent(&[("x-ratelimit-reset", "1700000007")]), None);
+    }
 }

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use panscan_core::limit::Quota;
-use panscan_core::time::Timestamp;
 use reqwest::Url;
 
 use crate::error::FetchError;
@@ -14,8 +13,9 @@ use crate::error::FetchError;
 pub struct CallConfig {
     /// The rate limit that is kept to.
     pub quota: Quota,
-    /// Calls that still count against the limit from an earlier process.
-    pub earlier_calls: Vec<Timestamp>,
+    /// The folder in which a file for each provider and key remembers the calls, so that a restart does not
+    /// forget the window; without one it does.
+    pub ledger: Option<PathBuf>,
     /// Connections in use at once.
     pub max_connections: usize,
     /// Idle connections that are kept.
@@ -42,7 +42,7 @@ impl CallConfig {
     pub fn new(quota: Quota) -> Self {
         Self {
             quota,
-            earlier_calls: Vec::new(),
+            ledger: None,
             max_connections: 50,
             max_pool_size: 20,
             connect_timeout: Duration::from_secs(10),

@@ -1,23 +1,41 @@
-//! The queue in front of a provider: one call at a time gets its turn, when both the rate limit and the
-//! connections allow it.
+//! The queue in front of a provider: a call gets its turn when both the rate limit and the connections allow it.
 //!
 //! The arithmetic is the core's window log; here is the waiting. Interactive calls go before background ones,
-//! otherwise the first to come is the first to go. Who stops waiting leaves the queue and makes no call.
+//! and callers take turns. Who stops waiting leaves the queue and makes no call.
 
-use std::collections::BTreeMap;
+mod ledger;
+mod queue;
+
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use panscan_core::limit::{Quota, WindowLog};
-use panscan_core::port::Urgency;
+use panscan_core::port::{Clock, Errand};
 use panscan_core::time::Timestamp;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
+
+use self::ledger::{Ledger, Slot};
+use self::queue::{Place, Queue};
+use crate::error::FetchError;
 
 /// Calls that may wait; the callers' own bounds are far below.
 const WAITING_MAX: usize = 100_000;
 /// Calls up to which an estimate follows the window exactly.
 const ESTIMATED_MAX: u64 = 100_000;
+
+/// What a limiter keeps to.
+pub(crate) struct Bounds {
+    /// The rate limit.
+    pub(crate) quota: Quota,
+    /// Calls on the way at once.
+    pub(crate) connections: usize,
+    /// Each of which ends within this time.
+    pub(crate) call_max: Duration,
+    /// The file that remembers them.
+    pub(crate) ledger: Option<PathBuf>,
+}
 
 /// Hands out turns.
 pub(crate) struct Limiter {
@@ -26,22 +44,19 @@ pub(crate) struct Limiter {
     /// The instant `began`, in the clock of the log: monotonic whatever the desk's clock does.
     base: Timestamp,
     began: Instant,
+    /// Rings when who watches the queue should look again.
+    bell: Notify,
 }
 
 struct State {
     log: WindowLog,
+    ledger: Option<Ledger>,
     in_flight: usize,
-    waiting: BTreeMap<(Urgency, u64), Arc<Notify>>,
-    tickets: u64,
-}
-
-impl State {
-    /// Lets the first in the queue look again.
-    fn ring(&self) {
-        if let Some((_, bell)) = self.waiting.first_key_value() {
-            bell.notify_one();
-        }
-    }
+    queue: Queue<oneshot::Sender<Turn>>,
+    /// The last start; no two are equal.
+    last: Timestamp,
+    /// Whether a task looks after the queue.
+    watched: bool,
 }
 
 /// The queue is full.
@@ -49,38 +64,66 @@ impl State {
 pub(crate) struct Full;
 
 /// Permission for one call. A connection is taken until it is dropped.
-pub(crate) struct Turn<'a> {
-    limiter: &'a Limiter,
+pub(crate) struct Turn {
+    limiter: Arc<Limiter>,
     start: Timestamp,
-    answered: bool,
+    slot: Option<Slot>,
+    stage: Stage,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No call was made yet.
+    Held,
+    /// It is on its way.
+    Begun,
+    /// The provider has counted it.
+    Answered,
 }
 
 /// A place in the queue.
 struct Ticket<'a> {
     limiter: &'a Limiter,
-    place: (Urgency, u64),
-    bell: Arc<Notify>,
+    place: Place,
+    turn: oneshot::Receiver<Turn>,
 }
 
-enum Look {
-    Go(Timestamp),
-    After(Duration),
+/// When to look at the queue again.
+enum Next {
+    Empty,
     WhenCalled,
+    At(Timestamp),
 }
 
 impl Limiter {
-    /// Keeps to `quota` with at most `connections` calls on the way, each of which ends within `call_max`.
-    /// `starts` are calls that were made before.
-    pub(crate) fn new(
-        quota: Quota,
-        starts: impl IntoIterator<Item = Timestamp>,
-        connections: usize,
-        call_max: Duration,
-        now: Timestamp,
-    ) -> Self {
-        let log = WindowLog::seeded(quota, starts).holding(call_max);
-        let state = State { log, in_flight: 0, waiting: BTreeMap::new(), tickets: 0 };
-        Self { state: Mutex::new(state), connections, base: now, began: Instant::now() }
+    /// Keeps to `bounds`.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Setting`] when the ledger cannot be used.
+    pub(crate) fn new(bounds: Bounds, clock: &Arc<dyn Clock>) -> Result<Arc<Self>, FetchError> {
+        let Bounds { quota, connections, call_max, ledger } = bounds;
+        let now = clock.now();
+        let mut log = WindowLog::new(quota).holding(call_max);
+        let mut kept = None;
+        if let Some(path) = ledger.filter(|_| !quota.is_unlimited()) {
+            let (ledger, left) = Ledger::open(&path, quota, call_max, clock.clone())?;
+            for (start, clear) in left.calls {
+                log.note(start, clear);
+            }
+            if let Some(until) = left.paused_until {
+                log.pause(now, until.since(now));
+            }
+            kept = Some(ledger);
+        }
+        let state = State { log, ledger: kept, in_flight: 0, queue: Queue::new(), last: now, watched: false };
+        Ok(Arc::new(Self {
+            state: Mutex::new(state),
+            connections: connections.max(1),
+            base: now,
+            began: Instant::now(),
+            bell: Notify::new(),
+        }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,39 +134,73 @@ impl Limiter {
         self.base.after(self.began.elapsed())
     }
 
-    /// Waits for a turn.
-    pub(crate) async fn turn(&self, urgency: Urgency) -> Result<Turn<'_>, Full> {
-        let ticket = self.enter(urgency)?;
-        loop {
-            match ticket.look() {
-                Look::Go(start) => return Ok(Turn { limiter: self, start, answered: false }),
-                Look::After(wait) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(wait) => {}
-                        () = ticket.bell.notified() => {}
-                    }
-                }
-                Look::WhenCalled => ticket.bell.notified().await,
-            }
-        }
+    /// Waits for a turn. If dropped, the place in the queue is free and nothing is left behind.
+    pub(crate) async fn turn(self: &Arc<Self>, errand: Errand) -> Result<Turn, Full> {
+        let mut ticket = self.enter(errand)?;
+        // The sender stays in the queue until it sends.
+        (&mut ticket.turn).await.map_err(|_| Full)
     }
 
-    fn enter(&self, urgency: Urgency) -> Result<Ticket<'_>, Full> {
+    fn enter(self: &Arc<Self>, errand: Errand) -> Result<Ticket<'_>, Full> {
+        let (sender, turn) = oneshot::channel();
+        let place = {
+            let mut state = self.state();
+            if state.queue.len() >= WAITING_MAX {
+                return Err(Full);
+            }
+            state.queue.push(errand, sender)
+        };
+        self.settle();
         let mut state = self.state();
-        if state.waiting.len() >= WAITING_MAX {
-            return Err(Full);
+        if state.queue.len() > 0 && !state.watched {
+            state.watched = true;
+            tokio::spawn(watch(Watch { limiter: self.clone(), said: false }));
         }
-        state.tickets += 1;
-        let place = (urgency, state.tickets);
-        let bell = Arc::new(Notify::new());
-        state.waiting.insert(place, bell.clone());
-        Ok(Ticket { limiter: self, place, bell })
+        drop(state);
+        Ok(Ticket { limiter: self, place, turn })
+    }
+
+    /// Hands out all turns that there are now.
+    fn settle(self: &Arc<Self>) -> Next {
+        loop {
+            let mut state = self.state();
+            if state.queue.len() == 0 {
+                return Next::Empty;
+            }
+            if state.in_flight >= self.connections {
+                return Next::WhenCalled;
+            }
+            let now = self.now().max(state.last.after(Duration::from_nanos(1)));
+            if let Err(at) = state.log.reserve(now) {
+                return Next::At(at);
+            }
+            state.last = now;
+            state.in_flight += 1;
+            let slot = state.ledger.as_mut().map(Ledger::started);
+            let waiting = state.queue.pop();
+            drop(state);
+            let turn = Turn { limiter: self.clone(), start: now, slot, stage: Stage::Held };
+            if let Some(waiting) = waiting {
+                // Who does not wait any more gives the turn back by dropping it.
+                let _ = waiting.send(turn);
+            }
+        }
     }
 
     /// The provider said that there were too many calls.
     pub(crate) fn rejected(&self, retry_after: Option<Duration>) {
         let now = self.now();
-        self.state().log.rejected(now, retry_after);
+        let mut state = self.state();
+        state.log.rejected(now, retry_after);
+        state.remember_pause(now);
+    }
+
+    /// The provider said that there is nothing left until `wait` is over.
+    pub(crate) fn pause(&self, wait: Duration) {
+        let now = self.now();
+        let mut state = self.state();
+        state.log.pause(now, wait);
+        state.remember_pause(now);
     }
 
     /// How long `calls` calls from now would take.
@@ -147,137 +224,125 @@ impl Limiter {
     /// How many calls come free a second in the long run; infinite without a limit.
     pub(crate) fn refill_per_second(&self) -> f64 {
         let quota = self.state().log.quota();
-        if quota.is_unlimited() {
-            return f64::INFINITY;
-        }
-        f64::from(quota.calls()) / (quota.window() + quota.margin()).as_secs_f64()
+        per_second(quota, quota.calls())
     }
 
-    /// The starts that still count, for a later process.
-    pub(crate) fn log(&self) -> Vec<Timestamp> {
-        self.state().log.starts().collect()
+    /// The same as things are, after what the provider said.
+    pub(crate) fn adapted_per_second(&self) -> f64 {
+        let now = self.now();
+        let state = self.state();
+        per_second(state.log.quota(), state.log.allowed(now))
     }
 }
 
-impl Ticket<'_> {
-    fn look(&self) -> Look {
-        let now = self.limiter.now();
-        let mut state = self.limiter.state();
-        if state.waiting.first_key_value().is_none_or(|(place, _)| *place != self.place) {
-            return Look::WhenCalled;
+fn per_second(quota: Quota, calls: u32) -> f64 {
+    if quota.is_unlimited() {
+        return f64::INFINITY;
+    }
+    f64::from(calls) / (quota.window() + quota.margin()).as_secs_f64()
+}
+
+impl State {
+    fn remember_pause(&mut self, now: Timestamp) {
+        let wait = self.log.blocked_until().since(now);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.paused(wait);
         }
-        if state.in_flight >= self.limiter.connections {
-            return Look::WhenCalled;
+    }
+}
+
+/// Says that the queue is not watched any more, also when the runtime ends.
+struct Watch {
+    limiter: Arc<Limiter>,
+    said: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.said {
+            self.limiter.state().watched = false;
         }
-        match state.log.reserve(now) {
-            Ok(()) => {
-                state.in_flight += 1;
-                Look::Go(now)
+    }
+}
+
+/// Looks after the queue until it is empty.
+async fn watch(mut watch: Watch) {
+    let limiter = watch.limiter.clone();
+    loop {
+        match limiter.settle() {
+            Next::Empty => {
+                let mut state = limiter.state();
+                if state.queue.len() == 0 {
+                    // Under the same lock: whoever enters from here on starts another watch.
+                    state.watched = false;
+                    watch.said = true;
+                    return;
+                }
             }
-            Err(at) => Look::After(at.since(now)),
+            Next::WhenCalled => limiter.bell.notified().await,
+            Next::At(at) => {
+                let wait = at.since(limiter.now());
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    () = limiter.bell.notified() => {}
+                }
+            }
         }
     }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        let mut state = self.limiter.state();
-        state.waiting.remove(&self.place);
-        state.ring();
+        self.limiter.state().queue.leave(self.place);
     }
 }
 
-impl Turn<'_> {
+impl Turn {
+    /// Notes that the call is on its way. A turn that is dropped before costs nothing.
+    pub(crate) fn begin(&mut self) {
+        self.stage = Stage::Begun;
+    }
+
     /// Notes that the answer began, so that the provider has counted the call by now.
     pub(crate) fn answered(&mut self) {
-        if !self.answered {
-            self.answered = true;
+        if self.stage != Stage::Answered {
+            self.stage = Stage::Answered;
             let now = self.limiter.now();
-            self.limiter.state().log.answered(self.start, now);
+            self.count_until(now);
+        }
+    }
+
+    fn count_until(&self, now: Timestamp) {
+        let mut state = self.limiter.state();
+        state.log.answered(self.start, now);
+        if let (Some(ledger), Some(slot)) = (&mut state.ledger, self.slot) {
+            ledger.answered(slot);
         }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        let now = self.limiter.now();
-        let mut state = self.limiter.state();
-        if !self.answered {
-            // Given up on: what was sent may still be on its way.
-            let margin = state.log.quota().margin();
-            state.log.answered(self.start, now.after(margin));
+        match self.stage {
+            Stage::Answered => {}
+            Stage::Held => {
+                let mut state = self.limiter.state();
+                state.log.cancel(self.start);
+                if let (Some(ledger), Some(slot)) = (&mut state.ledger, self.slot) {
+                    ledger.cancelled(slot);
+                }
+            }
+            Stage::Begun => {
+                // Given up on: what was sent may still be on its way.
+                let margin = self.limiter.state().log.quota().margin();
+                self.count_until(self.limiter.now().after(margin));
+            }
         }
-        state.in_flight -= 1;
-        state.ring();
+        self.limiter.state().in_flight -= 1;
+        self.limiter.settle();
+        self.limiter.bell.notify_one();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use futures::FutureExt;
-    use panscan_core::port::Urgency::{Background, Interactive};
-
-    fn limiter(quota: &str, connections: usize) -> Limiter {
-        let now = Timestamp::from_seconds(1_000);
-        Limiter::new(quota.parse().unwrap(), [], connections, Duration::from_secs(30), now)
-    }
-
-    #[tokio::test]
-    async fn interactive_goes_before_background_and_who_leaves_makes_no_call() {
-        let limiter = limiter("unlimited", 1);
-        let first = limiter.turn(Background).await.unwrap();
-        let mut background = Box::pin(limiter.turn(Background));
-        let mut gone = Box::pin(limiter.turn(Interactive));
-        let mut interactive = Box::pin(limiter.turn(Interactive));
-        assert!((&mut background).now_or_never().is_none());
-        assert!((&mut gone).now_or_never().is_none());
-        assert!((&mut interactive).now_or_never().is_none());
-        drop(gone);
-        drop(first);
-        assert!((&mut background).now_or_never().is_none(), "the interactive one is first");
-        let second = (&mut interactive).now_or_never().unwrap().unwrap();
-        assert!((&mut background).now_or_never().is_none(), "the connection is taken");
-        drop(second);
-        drop((&mut background).now_or_never().unwrap().unwrap());
-        assert_eq!(limiter.state().in_flight, 0);
-        assert!(limiter.state().waiting.is_empty());
-    }
-
-    #[tokio::test]
-    async fn waits_for_the_window_and_wakes_by_itself() {
-        let limiter = limiter("3/200ms", 10);
-        let began = Instant::now();
-        for _ in 0..7 {
-            let mut turn = limiter.turn(Interactive).await.unwrap();
-            turn.answered();
-        }
-        assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
-        assert!(limiter.estimate(3) > Duration::ZERO);
-        assert!(limiter.estimate(u64::MAX) > Duration::from_secs(1 << 40));
-        assert!(limiter.log().len() <= 3);
-    }
-
-    #[tokio::test]
-    async fn a_call_on_the_way_keeps_its_place_in_the_window() {
-        let limiter = limiter("1/50ms", 10);
-        let mut slow = limiter.turn(Interactive).await.unwrap();
-        let waited = tokio::time::timeout(Duration::from_millis(150), limiter.turn(Interactive)).await;
-        assert!(waited.is_err(), "the first call may not have arrived yet");
-        slow.answered();
-        drop(slow);
-        let answered = Instant::now();
-        let _next = limiter.turn(Interactive).await.unwrap();
-        assert!(answered.elapsed() >= Duration::from_millis(49));
-    }
-
-    #[tokio::test]
-    async fn a_rejection_holds_everybody_back() {
-        let limiter = limiter("100/s", 10);
-        limiter.rejected(Some(Duration::from_millis(120)));
-        assert_eq!(limiter.available(), 0.0);
-        let began = Instant::now();
-        let _turn = limiter.turn(Interactive).await.unwrap();
-        assert!(began.elapsed() >= Duration::from_millis(115));
-    }
-}
+mod tests;

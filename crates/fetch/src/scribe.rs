@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use panscan_core::port::SourceError;
+use ring::digest;
 
 use crate::secret::Secret;
 
@@ -26,6 +27,16 @@ impl Scribe {
     /// Whose errors these are.
     pub(crate) fn provider(&self) -> &Arc<str> {
         &self.provider
+    }
+
+    /// A name for the provider and its keys from which no key can be told: what shares one limit has one name.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for text in std::iter::once(&*self.provider).chain(self.secrets.iter().map(Secret::expose)) {
+            context.update(&(text.len() as u64).to_le_bytes());
+            context.update(text.as_bytes());
+        }
+        context.finish().as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 
     fn clean(&self, text: &str) -> String {
@@ -74,6 +85,17 @@ impl Scribe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fingerprint_tells_keys_apart_and_shows_none() {
+        let print =
+            |provider: &str, key: &str| Scribe::new(provider.into(), vec![Secret::new(key)]).fingerprint();
+        assert_eq!(print("a", "key"), print("a", "key"));
+        assert_eq!(print("a", "key").len(), 16);
+        assert_ne!(print("a", "key"), print("b", "key"));
+        assert_ne!(print("a", "key"), print("a", "yek"));
+        assert_ne!(print("ak", "ey"), print("a", "key"));
+    }
 
     #[test]
     fn repeats_no_key_and_no_control_characters() {

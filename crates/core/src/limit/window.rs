@@ -36,6 +36,8 @@ pub struct WindowLog {
     blocked_until: Timestamp,
     /// Calls in a window after the last rejection, and when that was; `None` while the quota is trusted.
     reduced: Option<(u32, Timestamp)>,
+    /// Calls in a window that this log may have of a quota that it shares.
+    ceiling: u32,
 }
 
 /// One call that started.
@@ -58,6 +60,7 @@ impl WindowLog {
             log: VecDeque::new(),
             blocked_until: Timestamp::from_nanos(i64::MIN),
             reduced: None,
+            ceiling: u32::MAX,
         }
     }
 
@@ -116,6 +119,37 @@ impl WindowLog {
         Ok(())
     }
 
+    /// Notes a call that somebody else made at `start` and that counts until `clear`, e.g. an earlier process. To be
+    /// told before the first [`reserve`](Self::reserve), oldest first.
+    pub fn note(&mut self, start: Timestamp, clear: Timestamp) {
+        if !self.quota.is_unlimited() {
+            self.log.push_back(Entry { start, clear, pending: false });
+        }
+    }
+
+    /// Takes back what was reserved at `start` for a call that was not made; an unknown `start` is ignored.
+    pub fn cancel(&mut self, start: Timestamp) {
+        if let Some(index) = self.log.iter().rposition(|entry| entry.start == start) {
+            self.log.remove(index);
+        }
+    }
+
+    /// Allows at most `calls` in a window from now on, 0 counting as 1; `None` allows the whole quota.
+    pub fn set_ceiling(&mut self, calls: Option<u32>) {
+        self.ceiling = calls.map_or(u32::MAX, |calls| calls.max(1));
+    }
+
+    /// Lets no call start before `wait` from `now` is over (at most an hour is believed); the allowance stays.
+    pub fn pause(&mut self, now: Timestamp, wait: Duration) {
+        self.blocked_until = self.blocked_until.max(now.after(wait.min(RETRY_AFTER_MAX)));
+    }
+
+    /// The instant before which no call starts whatever the window says; in the past when there is none.
+    #[must_use]
+    pub fn blocked_until(&self) -> Timestamp {
+        self.blocked_until
+    }
+
     /// Notes that the call that started at `start` was answered, failed or was given up at `now`, so that the provider
     /// counted it at `now` at the latest. It matters with [`holding`](Self::holding) only, and then is owed
     /// for every call; an unknown `start` is ignored.
@@ -155,7 +189,7 @@ impl WindowLog {
         }
         let fresh = self.reduced.is_none_or(|(_, since)| now.since(since) >= self.quota.window());
         if fresh {
-            self.reduced = Some(((self.allowed(now) / 2).max(1), now));
+            self.reduced = Some(((self.trusted(now) / 2).max(1), now));
         }
     }
 
@@ -218,7 +252,7 @@ impl WindowLog {
         if self.log.len() >= self.allowed(now) as usize || self.log.front().is_some_and(|e| e.clear <= now) {
             self.log.retain(|entry| entry.clear > now);
         }
-        if self.reduced.is_some() && self.allowed(now) == self.quota.calls() {
+        if self.reduced.is_some() && self.trusted(now) == self.quota.calls() {
             self.reduced = None;
         }
     }
@@ -243,8 +277,14 @@ impl WindowLog {
         at
     }
 
-    /// Calls in a window as allowed at `now`.
-    fn allowed(&self, now: Timestamp) -> u32 {
+    /// Calls in a window as allowed at `now`: the quota, less what rejections and a ceiling take away.
+    #[must_use]
+    pub fn allowed(&self, now: Timestamp) -> u32 {
+        self.trusted(now).min(self.ceiling)
+    }
+
+    /// The same without the ceiling.
+    fn trusted(&self, now: Timestamp) -> u32 {
         let calls = self.quota.calls();
         let Some((reduced, since)) = self.reduced else { return calls };
         let steps = now.since(since).as_nanos() / self.pace().as_nanos().max(1);

@@ -16,7 +16,7 @@ use panscan_core::port::{
 };
 use panscan_core::snapshot::MarketId;
 use panscan_core::symbol::Symbol;
-use panscan_core::time::{SessionDate, Timeframe, Timestamp};
+use panscan_core::time::{SessionDate, Timeframe};
 use panscan_core::universe::Listing;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
@@ -70,13 +70,6 @@ impl Polygon {
         };
         let caller = Caller::new(scribe.clone(), access, &config.calls, verdict.clone(), config.clock)?;
         Ok(Self { name, caller, scribe, verdict })
-    }
-
-    /// When the calls started that still count against the rate limit; what
-    /// [`CallConfig::earlier_calls`](crate::CallConfig::earlier_calls) takes after a restart.
-    #[must_use]
-    pub fn log(&self) -> Vec<Timestamp> {
-        self.caller.log()
     }
 
     async fn bars(&self, ask: &BarAsk, errand: Errand) -> Result<Fetched, SourceError> {

@@ -168,6 +168,7 @@ impl From<v1::GetStatsResponse> for Stats {
                 retries: unsigned(p.retries),
                 available: p.tokens,
                 refill_per_second: p.refill_per_second,
+                ..SourceStats::default()
             },
         };
         let device = |d: v1::DeviceStats| {

@@ -3,6 +3,7 @@
 //! A case and its baseline take turns in bursts, so that a machine whose speed drifts slows both.
 
 mod decode;
+mod http;
 mod market;
 mod report;
 mod scan;
@@ -64,7 +65,7 @@ impl BenchError {
 pub async fn run(suite: &str, options: &Options, progress: &dyn Fn(&Case)) -> Result<Report, BenchError> {
     let cases = match suite {
         "scan" => scan::run(options, progress).await?,
-        "decode" => decode::run(options, progress)?,
+        "decode" => decode::run(options, progress).await?,
         "stream" => stream::run(options, progress).await?,
         name => return Err(BenchError::NoSuite { name: name.to_owned() }),
     };

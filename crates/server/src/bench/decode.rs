@@ -1,6 +1,5 @@
 //! The decode suite: an answer's bytes to columns, against the general parser.
 
-use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
@@ -8,14 +7,18 @@ use std::time::Duration;
 use panscan_fetch::decode::{Aggregates, aggregates, aggregates_serde};
 use serde::Deserialize;
 
+use super::http::{self, body};
 use super::{BenchError, Case, Options, alternate};
 
+/// The first stamp of the body, and the distance from one to the next.
+const FIRST_MS: i64 = 1_577_941_200_000;
+const DAY_MS: i64 = 86_400_000;
 /// Rows of the large body: what one call of the provider returns at most.
 const ROWS: usize = 50_000;
 
-pub(super) fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<Vec<Case>, BenchError> {
+pub(super) async fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<Vec<Case>, BenchError> {
     let rounds = options.iterations.unwrap_or(25);
-    let body = body(ROWS);
+    let body = body("AAPL", (0..ROWS as i64).map(|row| FIRST_MS + row * DAY_MS));
     let packed = gzip(&body)?;
     same(&read(&body)?, &aggregates_serde(&body).map_err(|e| BenchError::of("serde_json")(&e))?)?;
     let taken = alternate(
@@ -31,11 +34,12 @@ pub(super) fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<Vec<Cas
     );
     let rate = |taken: Duration| ROWS as f64 / taken.as_secs_f64();
     let [plain, serde, packed, packed_serde] = taken[..] else { return Ok(Vec::new()) };
-    let cases = vec![
+    let mut cases = vec![
         Case::rate("aggs_50000", rate(plain), "records/s", rounds, ("serde_json", rate(serde))).at_least(2.5),
         Case::rate("aggs_50000_gzip", rate(packed), "records/s", rounds, ("serde_json", rate(packed_serde))),
     ];
     cases.iter().for_each(progress);
+    cases.extend(http::run(rounds, progress).await?);
     Ok(cases)
 }
 
@@ -58,41 +62,12 @@ struct PlainRow {
     n: Option<u64>,
 }
 
-fn typed(body: &[u8]) -> usize {
+pub(super) fn typed(body: &[u8]) -> usize {
     serde_json::from_slice::<Plain>(body).map_or(0, |plain| plain.results.len())
 }
 
 fn read(body: &[u8]) -> Result<Aggregates, BenchError> {
     aggregates(body).map_err(|e| BenchError::of("the decoder")(&e))
-}
-
-/// A page of daily bars as the provider writes it: whole and fractional volumes, two to four decimals.
-fn body(rows: usize) -> Vec<u8> {
-    let mut text = String::with_capacity(rows * 100);
-    text.push_str(r#"{"ticker":"AAPL","queryCount":50000,"resultsCount":50000,"adjusted":false,"results":["#);
-    let mut state = 7_u64;
-    let mut random = |n: u64| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) % n
-    };
-    for row in 0..rows {
-        let comma = if row == 0 { "" } else { "," };
-        let (units, cents, volume) = (50 + random(300), random(100), 1_000_000 + random(90_000_000));
-        let fraction = if random(12) == 0 { format!(".{}", random(9) + 1) } else { String::new() };
-        let (more, stamp) = (random(10_000), 1_577_941_200_000_u64 + row as u64 * 86_400_000);
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "{comma}{{\"v\":{volume}{fraction},\"vw\":{units}.{more:04},\"o\":{units}.{cents:02},\
-             \"c\":{units}.{:02},\"h\":{}.{cents:02},\"l\":{}.{more:04},\"t\":{stamp},\"n\":{}}}",
-            random(100),
-            units + 1,
-            units - 1,
-            random(900_000)
-        );
-    }
-    text.push_str(r#"],"status":"OK","request_id":"6a7e466379af0a71039d60cc78e72282","count":50000}"#);
-    text.into_bytes()
 }
 
 fn same(a: &Aggregates, b: &Aggregates) -> Result<(), BenchError> {
@@ -106,13 +81,13 @@ fn same(a: &Aggregates, b: &Aggregates) -> Result<(), BenchError> {
     Err(BenchError::Failed { what: "the decoders", message })
 }
 
-fn gzip(body: &[u8]) -> Result<Vec<u8>, BenchError> {
+pub(super) fn gzip(body: &[u8]) -> Result<Vec<u8>, BenchError> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
     let written = encoder.write_all(body).and_then(|()| encoder.finish());
     written.map_err(|e| BenchError::of("gzip")(&e))
 }
 
-fn gunzip(packed: &[u8]) -> std::io::Result<Vec<u8>> {
+pub(super) fn gunzip(packed: &[u8]) -> std::io::Result<Vec<u8>> {
     let mut body = Vec::with_capacity(packed.len() * 5);
     flate2::read::GzDecoder::new(packed).read_to_end(&mut body)?;
     Ok(body)

@@ -83,6 +83,14 @@ impl Case {
         self
     }
 
+    /// The case with a value to reach, in its own unit.
+    #[must_use]
+    pub fn value_at_least(mut self, value: f64) -> Self {
+        self.goal = format!("value >= {value} {}", self.unit);
+        self.met = self.value >= value;
+        self
+    }
+
     /// The case with a difference to stay below, in its own unit.
     #[must_use]
     pub fn above_by_at_most(mut self, difference: f64) -> Self {

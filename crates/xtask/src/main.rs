@@ -10,6 +10,7 @@ mod golden;
 mod lint;
 mod python;
 mod shell;
+mod soak;
 mod tally;
 mod test;
 mod tidy;
@@ -22,6 +23,7 @@ usage: cargo xtask JOB
   test [--rust] [--python]   everything: Rust tests, doctests and the Python client against real processes
   lint                       formatting, clippy and docs, warnings refused
   tidy                       rules that no compiler knows: imports, names, words, file shapes
+  soak fetch [--seconds N]   fetching under fire: cut connections, dying providers, faults (600 s)
   deny                       licences, sources, duplicate versions, refused crates, size of the client's tree
   golden                     writes the generated pages again (docs/configuration.md)
 ";
@@ -38,6 +40,10 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
         ["golden"] => golden::run(),
+        ["soak", words @ ..] => match soak::Soak::read(words) {
+            Ok(soak) => soak::run(soak),
+            Err(message) => return wrong(&message),
+        },
         ["-h" | "--help" | "help"] => {
             print!("{USAGE}");
             return ExitCode::SUCCESS;

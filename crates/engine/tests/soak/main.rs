@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use panscan_cache::{Tiers, TiersConfig};
+use panscan_core::port::Errand;
 use panscan_core::scan::{Adjustment, DataPolicy, ScanSpec};
 use panscan_cpu::CpuBackend;
 use panscan_engine::{BarsRequest, Engine, EngineConfig, EngineError, Parts, Pin, ScanRequest};
@@ -188,6 +189,7 @@ async fn compared(engine: &Engine, truth: &BTreeMap<String, chaos::Bars>) -> usi
             adjustment: Adjustment::Raw,
             pin: Pin::Newest,
             policy: DataPolicy::RequireComplete,
+            errand: Errand::interactive(0),
             deadline: None,
         };
         engine.bars(&request).await.unwrap().series.remove(0)

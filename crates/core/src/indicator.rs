@@ -6,7 +6,9 @@
 //! Not here: binding of arguments and typing ([`crate::expr`]).
 
 mod absent;
+mod cross;
 mod field;
+mod part;
 mod scalar;
 mod series;
 
@@ -14,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use crate::bar::Field;
-use crate::plan::{Binary, NumberAttribute, Recursive, TextSource, Unary, ValueKind, Window};
+use crate::plan::{Against, Binary, NumberAttribute, Pair, Recursive, TextSource, Unary, ValueKind, Window};
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +31,41 @@ pub enum FunctionKind {
     Series,
     /// Over all symbols.
     CrossSection,
+    /// A building block of other definitions, not listed.
+    Part,
+}
+
+/// Which function over a population; parameters come with the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Across {
+    /// [`Cross::Rank`](crate::plan::Cross::Rank).
+    Rank,
+    /// [`Cross::Percentile`](crate::plan::Cross::Percentile).
+    Percentile,
+    /// [`Cross::ZScore`](crate::plan::Cross::ZScore).
+    ZScore,
+    /// [`Cross::RobustZScore`](crate::plan::Cross::RobustZScore).
+    RobustZScore,
+    /// [`Cross::Winsorize`](crate::plan::Cross::Winsorize).
+    Winsorize,
+    /// [`Cross::Demean`](crate::plan::Cross::Demean).
+    Demean,
+    /// [`Cross::Bucket`](crate::plan::Cross::Bucket).
+    Bucket,
+    /// Whether the rank is at most n.
+    Top,
+    /// The same from below.
+    Bottom,
+    /// [`Cross::Mean`](crate::plan::Cross::Mean).
+    Mean,
+    /// [`Cross::Median`](crate::plan::Cross::Median).
+    Median,
+    /// [`Cross::Sum`](crate::plan::Cross::Sum).
+    Sum,
+    /// [`Cross::Count`](crate::plan::Cross::Count).
+    Count,
+    /// 100 times the mean of a condition as 1 and 0.
+    Breadth,
 }
 
 /// What a parameter takes.
@@ -90,13 +127,15 @@ pub struct Parameter {
     pub max: Option<f64>,
     /// May be left out without a default.
     pub optional: bool,
+    /// The parameter that it has to be smaller than.
+    pub below: Option<&'static str>,
 }
 
 impl Parameter {
     /// One that must be given.
     #[must_use]
     pub const fn new(name: &'static str, kind: ParameterKind) -> Self {
-        Self { name, kind, default: None, min: None, max: None, optional: false }
+        Self { name, kind, default: None, min: None, max: None, optional: false, below: None }
     }
 
     /// A series with a default.
@@ -121,6 +160,12 @@ impl Parameter {
     #[must_use]
     pub const fn within(self, min: f64, max: f64) -> Self {
         Self { min: Some(min), max: Some(max), ..self }
+    }
+
+    /// The same, but smaller than another parameter.
+    #[must_use]
+    pub const fn below(self, other: &'static str) -> Self {
+        Self { below: Some(other), ..self }
     }
 
     /// The same, but it may be left out.
@@ -168,8 +213,22 @@ pub enum Body {
     Lag,
     /// Over the last bars; the second argument says how many.
     Window(Window),
-    /// Over all bars; the second argument is its length.
+    /// Over the last bars; the second argument says how many, the third which share.
+    Quantile,
+    /// Over the last bars of the first two arguments; the third says how many.
+    Pair(Pair),
+    /// Over all bars; the second argument, where there is one, is its length.
     Recursive(Recursive),
+    /// [`Recursive::Late`]; the second argument is its length, the third what it leaves out.
+    Late,
+    /// A column of the benchmark's bars.
+    Benchmark(Field),
+    /// A price and the benchmark's; the third argument says over how many returns.
+    Against(Against),
+    /// Over the population.
+    Cross(Across),
+    /// The scan's factors, weighted.
+    Score,
     /// Text in the expression language that reads the parameters by name.
     Expansion(&'static str),
     /// Several such texts, each under a name.
@@ -228,6 +287,7 @@ impl Definition {
         match self.kind {
             FunctionKind::Field => false,
             FunctionKind::Attribute => !self.parameters.is_empty(),
+            FunctionKind::Part => !matches!(self.body, Body::Benchmark(_)),
             _ => true,
         }
     }
@@ -238,7 +298,10 @@ impl Definition {
         match self.body {
             Body::Field(Field::Trades) | Body::Number(NumberAttribute::DaysListed) => ValueKind::Integer,
             Body::Text(_) => ValueKind::Text,
+            Body::Window(Window::HighestAgo | Window::LowestAgo)
+            | Body::Cross(Across::Rank | Across::Bucket | Across::Count) => ValueKind::Integer,
             Body::Number(NumberAttribute::Active)
+            | Body::Cross(Across::Top | Across::Bottom)
             | Body::IsNull
             | Body::Contains
             | Body::StartsWith
@@ -251,15 +314,20 @@ impl Definition {
     }
 }
 
-const TABLES: [&[Definition]; 4] = [field::TABLE, scalar::TABLE, series::TABLE, absent::TABLE];
+const TABLES: [&[Definition]; 5] = [field::TABLE, scalar::TABLE, series::TABLE, cross::TABLE, absent::TABLE];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Definition>> =
-    LazyLock::new(|| all().map(|d| (d.name, d)).collect());
+    LazyLock::new(|| with_parts().map(|d| (d.name, d)).collect());
 
-/// Every entry, in the order of the contract: fields, attributes, element-wise, series, and those that this build
-/// lacks.
+/// Every entry that callers are told of, in the order of the contract: fields, attributes, element-wise, series,
+/// over the population, and those that this build lacks.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
     TABLES.into_iter().flatten()
+}
+
+/// Every entry.
+pub(crate) fn with_parts() -> impl Iterator<Item = &'static Definition> {
+    all().chain(part::TABLE)
 }
 
 /// The entry of a name in lower case.
@@ -274,7 +342,7 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_lower_case() {
-        assert_eq!(BY_NAME.len(), all().count());
+        assert_eq!(BY_NAME.len(), with_parts().count());
         for definition in all() {
             assert_eq!(definition.name, definition.name.to_ascii_lowercase());
             assert!(!definition.definition.is_empty(), "{}", definition.name);

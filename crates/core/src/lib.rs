@@ -9,6 +9,7 @@ pub mod bar;
 pub mod block;
 pub mod calendar;
 pub mod cover;
+pub mod cross;
 pub mod diagnostic;
 pub mod error;
 pub mod expr;

@@ -35,9 +35,15 @@ impl Digest {
     /// The digest of a text.
     #[must_use]
     pub fn of(text: &str) -> Self {
+        Self::of_words(text.bytes().map(u64::from))
+    }
+
+    /// The digest of numbers.
+    #[must_use]
+    pub fn of_words(words: impl Iterator<Item = u64>) -> Self {
         let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-        for byte in text.bytes() {
-            hash ^= u128::from(byte);
+        for word in words {
+            hash ^= u128::from(word);
             hash = hash.wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
         }
         Self(hash)
@@ -205,6 +211,97 @@ pub enum Window {
     Highest,
     /// Smallest.
     Lowest,
+    /// Mean with weights 1 to n, the newest weighs n.
+    Weighted,
+    /// Mean of the distances from the mean.
+    MeanDeviation,
+    /// Bars since the largest; the newest of equals.
+    HighestAgo,
+    /// Bars since the smallest; the newest of equals.
+    LowestAgo,
+    /// Slope of the least-squares line over times 0 to n-1.
+    Slope,
+    /// The share of the variance that this line explains; null where there is none.
+    Fit,
+    /// 100 * (average rank of the newest among all, ascending, - 0.5) / n.
+    Rank,
+    /// Largest of the up to n last values that are there; null where the newest is.
+    Peak,
+    /// Smallest of them, likewise.
+    Trough,
+    /// Smallest ratio of one of them to the largest before it or itself, likewise.
+    Fall,
+}
+
+impl Window {
+    /// Whether fewer than n values will do: those that are not there are left out.
+    #[must_use]
+    pub const fn is_partial(self) -> bool {
+        matches!(self, Self::Peak | Self::Trough | Self::Fall)
+    }
+
+    /// Values before the first result, relative to the input's first.
+    #[must_use]
+    pub const fn lookback(self, n: u32) -> u32 {
+        if self.is_partial() { 0 } else { n - 1 }
+    }
+}
+
+/// Functions of the last `n` values of two series; a null among them makes the result null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pair {
+    /// Mean product of the distances from the means.
+    Covariance,
+    /// That over both deviations; null where one of them is 0.
+    Correlation,
+}
+
+/// Functions of a price and the benchmark's at the same bars, over the last n + 1 bars that have both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Against {
+    /// Covariance of simple returns over the variance of the benchmark's; null where that is 0.
+    Beta,
+    /// Correlation of simple returns; null where one of them does not vary.
+    Correlation,
+    /// The return over all of them minus the benchmark's, in per cent.
+    Excess,
+}
+
+/// Functions of one number per symbol over a population, or over each group of it. Nulls take no part and stay
+/// null. Sums run in the order of symbols.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Cross {
+    /// 1 + the number of larger values.
+    Rank,
+    /// 100 * (average ascending rank - 0.5) / N.
+    Percentile,
+    /// Distance from the mean in deviations (divided by N); null below two values or where all are equal.
+    ZScore,
+    /// Distance from the median in 1.4826 median distances from it; null where that is 0. Limited to plus and
+    /// minus `clip` where that is above 0.
+    RobustZScore {
+        /// The limit, or 0.
+        clip: f64,
+    },
+    /// Limited to the sorted values at floor(lo * N) and ceil(hi * N) - 1.
+    Winsorize {
+        /// Share below.
+        lo: f64,
+        /// Share at and below the upper limit.
+        hi: f64,
+    },
+    /// Distance from the mean.
+    Demean,
+    /// 1 + floor(percentile * n / 100), n at most.
+    Bucket(u32),
+    /// Mean of all.
+    Mean,
+    /// Median of all.
+    Median,
+    /// Sum of all.
+    Sum,
+    /// How many there are.
+    Count,
 }
 
 /// Functions whose value depends on every earlier one. They start at the first non-null input of the symbol's
@@ -218,6 +315,12 @@ pub enum Recursive {
     /// Wilder's relative strength index: G and D start as the means of the first n gains and losses, then
     /// G = (G * (n-1) + g) / n, likewise D; 100 * G / (G + D), 0 when G + D is 0.
     Rsi,
+    /// `Ema` that leaves out so many values at the start.
+    Late(u32),
+    /// Wilder's sum: first the sum of n-1 values, then S - S/n + x with each further one.
+    WilderSum,
+    /// Sum of all so far; its length does not matter.
+    Total,
 }
 
 impl Recursive {
@@ -225,17 +328,20 @@ impl Recursive {
     #[must_use]
     pub const fn lookback(self, n: u32) -> u32 {
         match self {
-            Self::Ema | Self::Rma => n - 1,
+            Self::Ema | Self::Rma | Self::WilderSum => n - 1,
             Self::Rsi => n,
+            Self::Late(skip) => skip + (n - 1),
+            Self::Total => 0,
         }
     }
 
-    /// The weight of a new value.
+    /// The weight of a new value; 1 where the seed never loses its own.
     #[must_use]
     pub fn alpha(self, n: u32) -> f64 {
         match self {
-            Self::Ema => 2.0 / (f64::from(n) + 1.0),
-            Self::Rma | Self::Rsi => 1.0 / f64::from(n),
+            Self::Ema | Self::Late(_) => 2.0 / (f64::from(n) + 1.0),
+            Self::Rma | Self::Rsi | Self::WilderSum => 1.0 / f64::from(n),
+            Self::Total => 1.0,
         }
     }
 
@@ -281,8 +387,59 @@ pub enum Op {
     Lag(u32),
     /// A function of the input's last n values.
     Window(Window, u32),
+    /// The share q between the sorted last n values, linear between neighbours, at position q * (n-1).
+    Quantile(f64, u32),
+    /// A function of the last n values of two inputs.
+    Pair(Pair, u32),
     /// A function of all the input's values.
     Recursive(Recursive, u32),
+    /// A column of this symbol's bars at the sessions of the bars of the symbol that is looked at; null where it
+    /// has none.
+    Benchmark(Arc<str>, Field),
+    /// A function of a price and the benchmark's.
+    Against(Against, u32),
+    /// Over the population, or over each group of equal attributes. Inputs: the values, and where it is given the
+    /// condition under which a symbol takes part.
+    Cross(Cross, Arc<[TextAttribute]>),
+}
+
+impl Op {
+    /// Bars before its first value, relative to its inputs' first.
+    #[must_use]
+    pub fn lookback(&self) -> u32 {
+        match self {
+            Self::Lag(k) => *k,
+            Self::Window(window, n) => window.lookback(*n),
+            Self::Quantile(_, n) | Self::Pair(_, n) => n - 1,
+            Self::Recursive(recursive, n) => recursive.lookback(*n),
+            Self::Against(_, n) => *n,
+            _ => 0,
+        }
+    }
+
+    /// Further bars until a seed's weight is below 1e-6.
+    #[must_use]
+    pub fn settle(&self) -> u32 {
+        match self {
+            Self::Recursive(recursive, n) => recursive.settle(*n),
+            _ => 0,
+        }
+    }
+
+    /// Rows of its inputs that are read for its last `rows` rows.
+    #[must_use]
+    pub fn reads(&self, rows: Tail) -> Tail {
+        let more = match self {
+            Self::Recursive(..) | Self::Against(..) => return Tail::All,
+            Self::Lag(k) => *k,
+            Self::Window(_, n) | Self::Quantile(_, n) | Self::Pair(_, n) => n - 1,
+            _ => 0,
+        };
+        match rows {
+            Tail::All => Tail::All,
+            Tail::Rows(rows) => Tail::Rows(rows.saturating_add(more)),
+        }
+    }
 }
 
 /// One computation.
@@ -338,6 +495,10 @@ pub struct Plan {
     pub order: Order,
     /// Rows to return.
     pub limit: usize,
+    /// Of rows alike in this, only the first [`limit_per_group`](Self::limit_per_group) are returned.
+    pub group_by: Option<TextAttribute>,
+    /// Rows per group; 0: no bound.
+    pub limit_per_group: usize,
     /// Prefilter.
     pub universe: UniverseSelector,
     /// Interval of the bars.
@@ -372,6 +533,28 @@ impl Plan {
         series.map(|n| n.lookback + 1).max().unwrap_or(0)
     }
 
+    /// Newest bars per symbol that a value can depend on, where it does not depend on all: as many as
+    /// [`bars_needed`](Self::bars_needed), or more where a window takes what there is.
+    #[must_use]
+    pub fn bars_read(&self) -> u32 {
+        let fields = self.nodes.iter().filter(|n| matches!(n.op, Op::Field(_)));
+        let read = fields.map(|n| if let Tail::Rows(rows) = n.tail { rows } else { 0 }).max();
+        self.bars_needed().max(read.unwrap_or(0))
+    }
+
+    /// The symbols other than the one looked at whose bars are read.
+    pub fn benchmarks(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.nodes
+            .iter()
+            .filter_map(|n| if let Op::Benchmark(symbol, _) = &n.op { Some(symbol) } else { None })
+    }
+
+    /// Whether anything in it looks across symbols.
+    #[must_use]
+    pub fn is_cross_sectional(&self) -> bool {
+        self.nodes.iter().any(|n| n.stage == Stage::CrossSection)
+    }
+
     /// Bars per symbol from which on no value depends on a seed by more than 1e-6 of it.
     #[must_use]
     pub fn bars_settled(&self) -> u32 {
@@ -401,8 +584,9 @@ impl Plan {
             | Op::TextContains(s, _)
             | Op::TextStartsWith(s, _)
             | Op::TextIsNull(s) => *s != TextSource::Symbol,
+            Op::Cross(_, by) => !by.is_empty(),
             _ => false,
-        })
+        }) || self.group_by.is_some()
     }
 }
 

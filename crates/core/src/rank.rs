@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::plan::{NodeId, Op, Plan, Shape, TextSource, ValueKind};
+use crate::plan::{NodeId, Op, Plan, TextSource, ValueKind};
 use crate::scan::Order;
 use crate::snapshot::Snapshot;
 use crate::symbol::SymbolId;
@@ -86,6 +86,17 @@ pub fn select<'v>(
         }
     }
     rows.matched = matched.len();
+    if let Some(attribute) = plan.group_by.filter(|_| plan.limit_per_group > 0) {
+        // Symbols whose attribute is not known are one group of their own.
+        let codes = snapshot.universe.text(attribute).codes();
+        let mut taken = vec![0_usize; snapshot.universe.text(attribute).dictionary().len()];
+        matched.sort_unstable();
+        matched.retain(|row| {
+            let taken = &mut taken[codes[*row as u32 as usize] as usize];
+            *taken += 1;
+            *taken <= plan.limit_per_group
+        });
+    }
     let end = skip.saturating_add(plan.limit).min(matched.len());
     if plan.rank_by.is_some() {
         if end < matched.len() {
@@ -126,8 +137,7 @@ fn gather<'v>(
 /// Whether a root's values come as numbers from a backend (text columns are read off the universe).
 #[must_use]
 pub fn is_numeric(plan: &Plan, node: NodeId) -> bool {
-    let node = plan.node(node);
-    node.kind != ValueKind::Text && node.shape != Shape::Cross
+    plan.node(node).kind != ValueKind::Text
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 
 use crate::attribute::attribute_column;
 use crate::panel::SeriesBars;
-use crate::plan::{Node, NodeId, Op, Plan, Recursive, Shape, Stage, Window};
+use crate::plan::{Against, Cross, Node, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Window};
 use crate::port::{Compute, ComputeError, ScanJob};
-use crate::rank::{RankedRows, is_numeric, select};
+use crate::rank::{RankedRows, select};
 use crate::scalar;
+use crate::symbol::SymbolId;
 use crate::time::SessionDate;
 
 /// The backend that others are compared with.
@@ -34,38 +35,135 @@ impl Compute for Reference {
             .filter_map(|i| u32::try_from(i).ok().map(NodeId))
             .map(|id| (id.index(), attribute_column(plan, id, snapshot)))
             .collect();
-        let roots: Vec<NodeId> = plan.roots().into_iter().filter(|id| is_numeric(plan, *id)).collect();
-        let mut columns: HashMap<NodeId, Vec<f64>> =
-            roots.iter().map(|id| (*id, vec![f64::NAN; count])).collect();
+        let mut columns: Vec<Vec<f64>> = vec![vec![f64::NAN; count]; plan.nodes.len()];
         let always = (SessionDate::from_days(i32::MIN), SessionDate::from_days(i32::MAX));
+        let other = |symbol: &str| {
+            let found = snapshot.universe.find(symbol);
+            found.map(|id| panel.series(id, always.0, always.1)).unwrap_or_default()
+        };
         for id in job.population.ids() {
             if job.cancel.is_cancelled() {
                 return Err(ComputeError::Cancelled);
             }
             let bars = panel.series(id, always.0, always.1);
             let known = |node: usize| attributes.get(&node).map_or(f64::NAN, |column| column[id.index()]);
-            let values = evaluate(plan, &bars, &known);
-            for root in &roots {
-                if let Some(column) = columns.get_mut(root) {
-                    column[id.index()] = values[root.index()].last().copied().flatten().unwrap_or(f64::NAN);
-                }
+            let values = evaluate_beside(plan, &bars, &known, &other);
+            for (column, values) in columns.iter_mut().zip(&values) {
+                column[id.index()] = values.last().copied().flatten().unwrap_or(f64::NAN);
             }
         }
-        let none: &[f64] = &[];
-        let column = |id: NodeId| columns.get(&id).map_or(none, Vec::as_slice);
+        for (at, node) in plan.nodes.iter().enumerate() {
+            let value = |k: usize, id: usize| columns[node.inputs[k].index()][id];
+            let column: Vec<f64> = match (&node.op, node.stage) {
+                (Op::Cross(op, by), _) => {
+                    let condition = |id: usize| node.inputs.len() < 2 || value(1, id) == 1.0;
+                    let member = |id: &SymbolId| condition(id.index()) && !value(0, id.index()).is_nan();
+                    let group = |id: SymbolId| -> Option<Vec<_>> {
+                        by.iter().map(|a| snapshot.universe.text(*a).get(id).cloned()).collect()
+                    };
+                    let members: Vec<_> = job
+                        .population
+                        .ids()
+                        .filter(member)
+                        .filter_map(|id| group(id).map(|g| (id, g, value(0, id.index()))))
+                        .collect();
+                    let mut column = vec![f64::NAN; count];
+                    for (id, own, x) in &members {
+                        let alike: Vec<f64> =
+                            members.iter().filter(|(_, g, _)| g == own).map(|(_, _, x)| *x).collect();
+                        column[id.index()] = scalar::finite(cross(*op, *x, &alike));
+                    }
+                    column
+                }
+                (Op::Unary(op), Stage::Scalar) => {
+                    (0..count).map(|id| scalar::unary(*op, value(0, id))).collect()
+                }
+                (Op::Binary(op), Stage::Scalar) => {
+                    (0..count).map(|id| scalar::binary(*op, value(0, id), value(1, id))).collect()
+                }
+                (Op::Round(digits), Stage::Scalar) => {
+                    (0..count).map(|id| scalar::round(*digits, value(0, id))).collect()
+                }
+                (Op::If, Stage::Scalar) => {
+                    (0..count).map(|id| scalar::choose(value(0, id), value(1, id), value(2, id))).collect()
+                }
+                _ => continue,
+            };
+            columns[at] = column;
+        }
+        let column = |id: NodeId| columns[id.index()].as_slice();
         Ok(select(plan, snapshot, job.population, job.skip, &column))
     }
 }
 
+/// A function over the values of a group for one of them.
+fn cross(op: Cross, x: f64, group: &[f64]) -> f64 {
+    let count = group.len() as f64;
+    let mean = group.iter().sum::<f64>() / count;
+    let sorted = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values
+    };
+    let median = |values: Vec<f64>| {
+        let values = sorted(values);
+        (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0
+    };
+    let below = group.iter().filter(|v| **v < x).count() as f64;
+    let equal = group.iter().filter(|v| **v == x).count() as f64;
+    let percentile = 100.0 * (below + (equal + 1.0) / 2.0 - 0.5) / count;
+    match op {
+        Cross::Rank => 1.0 + group.iter().filter(|v| **v > x).count() as f64,
+        Cross::Percentile => percentile,
+        Cross::ZScore if equal == count => f64::NAN,
+        Cross::ZScore => {
+            let variance = group.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
+            (x - mean) / variance.sqrt()
+        }
+        Cross::RobustZScore { clip } => {
+            let middle = median(group.to_vec());
+            let spread = median(group.iter().map(|v| (v - middle).abs()).collect());
+            let score = scalar::finite((x - middle) / (1.4826 * spread));
+            if clip > 0.0 && !score.is_nan() { score.clamp(-clip, clip) } else { score }
+        }
+        Cross::Winsorize { lo, hi } => {
+            let sorted = sorted(group.to_vec());
+            let (low, high) = ((lo * count).floor() as usize, (hi * count).ceil() as usize);
+            x.max(sorted[low.min(sorted.len() - 1)]).min(sorted[high.max(1) - 1])
+        }
+        Cross::Demean => x - mean,
+        Cross::Bucket(n) => (1.0 + (percentile * f64::from(n) / 100.0).floor()).min(f64::from(n)),
+        Cross::Mean => mean,
+        Cross::Median => median(group.to_vec()),
+        Cross::Sum => group.iter().sum(),
+        Cross::Count => count,
+    }
+}
+
 /// Every node's values for one symbol: one per bar for a series, one for anything else. `attribute` gives the value
-/// of a node of stage attribute.
+/// of a node of stage attribute. What looks across symbols is null, and so is every benchmark.
 #[must_use]
 pub fn evaluate(plan: &Plan, bars: &SeriesBars, attribute: &dyn Fn(usize) -> f64) -> Vec<Values> {
+    evaluate_beside(plan, bars, attribute, &|_| SeriesBars::default())
+}
+
+/// The same with the bars of other symbols, by ticker, for what compares with a benchmark.
+#[must_use]
+pub fn evaluate_beside(
+    plan: &Plan,
+    bars: &SeriesBars,
+    attribute: &dyn Fn(usize) -> f64,
+    other: &dyn Fn(&str) -> SeriesBars,
+) -> Vec<Values> {
     let length = bars.sessions.len();
     let mut values: Vec<Values> = Vec::with_capacity(plan.nodes.len());
     for (i, node) in plan.nodes.iter().enumerate() {
         let result = if node.stage == Stage::Attribute {
             vec![some(attribute(i))]
+        } else if let Op::Benchmark(symbol, field) = &node.op {
+            let theirs = other(symbol);
+            let at = |session| theirs.sessions.binary_search(session).ok();
+            let value = |session| at(session).and_then(|row| some(theirs.columns[field.index()][row]));
+            bars.sessions.iter().map(value).collect()
         } else {
             let inputs: Vec<(&Node, &Values)> =
                 node.inputs.iter().map(|id| (plan.node(*id), &values[id.index()])).collect();
@@ -102,8 +200,13 @@ fn series_node(node: &Node, inputs: &[(&Node, &Values)], bars: &SeriesBars, leng
         Op::If => (0..rows).map(|t| some(scalar::choose(at(0, t), at(1, t), at(2, t)))).collect(),
         Op::Lag(k) => lag(inputs[0].1, *k as usize),
         Op::Window(op, n) => window(*op, inputs[0].1, *n as usize),
+        Op::Quantile(q, n) => quantile(*q, inputs[0].1, *n as usize),
+        Op::Pair(op, n) => pair(*op, inputs[0].1, inputs[1].1, *n as usize),
         Op::Recursive(op, n) => recursive(*op, inputs[0].1, *n as usize),
+        Op::Against(op, n) => against(*op, inputs[0].1, inputs[1].1, *n as usize),
         Op::Constant(_)
+        | Op::Benchmark(..)
+        | Op::Cross(..)
         | Op::Attribute(_)
         | Op::Text(_)
         | Op::TextIn(..)
@@ -119,22 +222,141 @@ pub fn lag(x: &[Option<f64>], k: usize) -> Values {
     (0..x.len()).map(|t| t.checked_sub(k).and_then(|t| x[t])).collect()
 }
 
-/// A function of the last `n` values; null if one of them is, or there are fewer.
+/// A function of the last `n` values; null if one of them is, or there are fewer, unless it takes what there is.
 #[must_use]
 pub fn window(op: Window, x: &[Option<f64>], n: usize) -> Values {
     let value = |t: usize| {
+        if op.is_partial() {
+            let from = (t + 1).saturating_sub(n);
+            x[t]?;
+            let there: Vec<f64> = x[from..=t].iter().copied().flatten().collect();
+            return some(scalar::finite(partial(op, &there)));
+        }
         let from = (t + 1).checked_sub(n)?;
         let last: Vec<f64> = x[from..=t].iter().copied().collect::<Option<_>>()?;
-        let length = n as f64;
-        let sum: f64 = last.iter().sum();
-        let variance = || last.iter().map(|v| (v - sum / length).powi(2)).sum::<f64>() / length;
+        some(scalar::finite(whole(op, &last)))
+    };
+    (0..x.len()).map(value).collect()
+}
+
+/// A function of values of which the last is the newest.
+fn whole(op: Window, last: &[f64]) -> f64 {
+    let length = last.len() as f64;
+    let sum: f64 = last.iter().sum();
+    let variance = || last.iter().map(|v| (v - sum / length).powi(2)).sum::<f64>() / length;
+    let highest = || last.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let lowest = || last.iter().copied().fold(f64::INFINITY, f64::min);
+    let since = |value: f64| last.iter().rev().position(|v| *v == value).map_or(f64::NAN, |at| at as f64);
+    match op {
+        Window::Sum => sum,
+        Window::Mean => sum / length,
+        Window::Variance => variance(),
+        Window::StdDev => variance().sqrt(),
+        Window::Highest => highest(),
+        Window::Lowest => lowest(),
+        Window::Weighted => {
+            let weighted: f64 = last.iter().zip(1..).map(|(v, k)| f64::from(k) * v).sum();
+            weighted / (length * (length + 1.0) / 2.0)
+        }
+        Window::MeanDeviation => last.iter().map(|v| (v - sum / length).abs()).sum::<f64>() / length,
+        Window::HighestAgo => since(highest()),
+        Window::LowestAgo => since(lowest()),
+        Window::Slope | Window::Fit => {
+            let times: Vec<f64> = (0..last.len()).map(|t| t as f64).collect();
+            let (both, time, own) = moments(&times, last);
+            if op == Window::Slope { both / time } else { both * both / (time * own) }
+        }
+        Window::Rank => {
+            let newest = last[last.len() - 1];
+            let below = last.iter().filter(|v| **v < newest).count() as f64;
+            let equal = last.iter().filter(|v| **v == newest).count() as f64;
+            100.0 * (below + (equal + 1.0) / 2.0 - 0.5) / length
+        }
+        Window::Peak | Window::Trough | Window::Fall => partial(op, last),
+    }
+}
+
+/// A function of as many values as there are.
+fn partial(op: Window, there: &[f64]) -> f64 {
+    match op {
+        Window::Trough => there.iter().copied().fold(f64::INFINITY, f64::min),
+        Window::Fall => {
+            let top = |t: usize| there[..=t].iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            (0..there.len()).map(|t| there[t] / top(t)).fold(f64::INFINITY, f64::min)
+        }
+        _ => there.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+    }
+}
+
+/// Sums of products of distances from the means: of both, of the first with itself, of the second with itself.
+/// Distances are taken from the first value first, so that what does not vary gives exactly 0.
+fn moments(x: &[f64], y: &[f64]) -> (f64, f64, f64) {
+    let length = x.len() as f64;
+    let centred = |values: &[f64]| -> Vec<f64> {
+        let mean = values.iter().map(|v| v - values[0]).sum::<f64>() / length;
+        values.iter().map(|v| (v - values[0]) - mean).collect()
+    };
+    let (x, y) = (centred(x), centred(y));
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    (product(&x, &y), product(&x, &x), product(&y, &y))
+}
+
+/// A function of the last `n` values of both; null if one of them is, or there are fewer.
+#[must_use]
+pub fn pair(op: Pair, x: &[Option<f64>], y: &[Option<f64>], n: usize) -> Values {
+    let value = |t: usize| {
+        let from = (t + 1).checked_sub(n)?;
+        let last = |values: &[Option<f64>]| values[from..=t].iter().copied().collect::<Option<Vec<f64>>>();
+        let (both, first, second) = moments(&last(x)?, &last(y)?);
         some(scalar::finite(match op {
-            Window::Sum => sum,
-            Window::Mean => sum / length,
-            Window::Variance => variance(),
-            Window::StdDev => variance().sqrt(),
-            Window::Highest => last.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-            Window::Lowest => last.iter().copied().fold(f64::INFINITY, f64::min),
+            Pair::Covariance => both / n as f64,
+            Pair::Correlation => correlation(both, first, second),
+        }))
+    };
+    (0..x.len()).map(value).collect()
+}
+
+/// Pearson's, from sums of products; null where one of the two does not vary.
+fn correlation(both: f64, first: f64, second: f64) -> f64 {
+    (both / (first.sqrt() * second.sqrt())).clamp(-1.0, 1.0)
+}
+
+/// The share `q` between the sorted last `n` values.
+#[must_use]
+pub fn quantile(q: f64, x: &[Option<f64>], n: usize) -> Values {
+    let value = |t: usize| {
+        let from = (t + 1).checked_sub(n)?;
+        let mut last: Vec<f64> = x[from..=t].iter().copied().collect::<Option<_>>()?;
+        last.sort_by(f64::total_cmp);
+        let position = q * (n - 1) as f64;
+        let below = last[position.floor() as usize];
+        let above = last[position.ceil() as usize];
+        some(scalar::finite(below + (position - position.floor()) * (above - below)))
+    };
+    (0..x.len()).map(value).collect()
+}
+
+/// A price against the benchmark's over the last `n` + 1 bars that have both; null where this bar lacks one.
+#[must_use]
+pub fn against(op: Against, x: &[Option<f64>], benchmark: &[Option<f64>], n: usize) -> Values {
+    let value = |t: usize| {
+        x[t].and(benchmark[t])?;
+        let both: Vec<(f64, f64)> =
+            (0..=t).rev().filter_map(|t| x[t].zip(benchmark[t])).take(n + 1).collect();
+        if both.len() < n + 1 {
+            return None;
+        }
+        let (newest, oldest) = (both[0], both[n]);
+        if op == Against::Excess {
+            let change = |to: f64, from: f64| 100.0 * (to / from - 1.0);
+            return some(scalar::finite(change(newest.0, oldest.0) - change(newest.1, oldest.1)));
+        }
+        let own: Vec<f64> = both.windows(2).map(|w| w[0].0 / w[1].0 - 1.0).rev().collect();
+        let theirs: Vec<f64> = both.windows(2).map(|w| w[0].1 / w[1].1 - 1.0).rev().collect();
+        let (products, first, second) = moments(&own, &theirs);
+        some(scalar::finite(match op {
+            Against::Beta => products / second,
+            _ => correlation(products, first, second),
         }))
     };
     (0..x.len()).map(value).collect()
@@ -147,6 +369,35 @@ pub fn recursive(op: Recursive, x: &[Option<f64>], n: usize) -> Values {
         Recursive::Ema | Recursive::Rma => {
             let alpha = op.alpha(u32::try_from(n).unwrap_or(u32::MAX));
             smooth(x, n, |state, value| state + alpha * (value - state))
+        }
+        Recursive::Late(skip) => {
+            let mut left = skip;
+            let late: Vec<Option<f64>> = x
+                .iter()
+                .map(|value| {
+                    let skipped = value.is_some() && left > 0;
+                    left -= u32::from(skipped);
+                    value.filter(|_| !skipped)
+                })
+                .collect();
+            recursive(Recursive::Ema, &late, n)
+        }
+        Recursive::WilderSum => {
+            let (mut seen, mut sum) = (0, 0.0);
+            let mut step = |value: f64| {
+                seen += 1;
+                sum = if seen < n { sum + value } else { sum - sum / n as f64 + value };
+                (seen >= n).then_some(sum)
+            };
+            x.iter().map(|value| value.and_then(&mut step).and_then(|s| some(scalar::finite(s)))).collect()
+        }
+        Recursive::Total => {
+            let mut sum = 0.0;
+            let mut step = |value: f64| {
+                sum += value;
+                some(scalar::finite(sum))
+            };
+            x.iter().map(|value| value.and_then(&mut step)).collect()
         }
         Recursive::Rsi => {
             // Gains and losses from one non-null value to the next; the first value has neither.

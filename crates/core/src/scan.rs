@@ -121,8 +121,49 @@ pub struct Factor {
     pub name: String,
     /// Numeric expression.
     pub expr: String,
-    /// Any finite number.
+    /// Any finite number; 0 keeps the factor as a column only.
     pub weight: f64,
+    /// What is done with its values before they are weighted.
+    pub transform: FactorTransform,
+    /// Share of the values at either end that is limited before that, at least 0 and below 0.25.
+    pub winsorize: f64,
+    /// Group attribute inside which this is done; empty: the population.
+    pub by: String,
+}
+
+/// What makes a factor comparable with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FactorTransform {
+    /// Distance from the median in median deviations.
+    #[default]
+    RobustZScore,
+    /// Distance from the mean in deviations.
+    ZScore,
+    /// Place among the others, 0 to 100.
+    Percentile,
+    /// Its values as they are.
+    None,
+}
+
+impl FactorTransform {
+    /// What stands for a missing value that shall neither help nor harm.
+    #[must_use]
+    pub const fn center(self) -> f64 {
+        match self {
+            Self::Percentile => 50.0,
+            Self::RobustZScore | Self::ZScore | Self::None => 0.0,
+        }
+    }
+}
+
+/// What a factor without a value does to the score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum MissingFactor {
+    /// It makes it null.
+    #[default]
+    Null,
+    /// It counts as [`FactorTransform::center`].
+    Center,
 }
 
 /// What to scan.
@@ -146,6 +187,8 @@ pub struct ScanSpec {
     pub group_by: String,
     /// Factors of `score()`.
     pub factors: Vec<Factor>,
+    /// What a factor without a value does to the score.
+    pub missing_factor: MissingFactor,
     /// Structured prefilter.
     pub universe: UniverseSelector,
     /// Interval of the bars.
@@ -172,6 +215,7 @@ impl Default for ScanSpec {
             limit_per_group: 0,
             group_by: String::new(),
             factors: Vec::new(),
+            missing_factor: MissingFactor::Null,
             universe: UniverseSelector::default(),
             timeframe: Timeframe::Day,
             adjustment: Adjustment::Splits,

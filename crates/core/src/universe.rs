@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::plan::Digest;
 use crate::symbol::{Symbol, SymbolId};
 use crate::time::{SessionDate, Timestamp};
 
@@ -322,6 +323,16 @@ impl Population {
     pub fn new(members: Vec<bool>) -> Self {
         let count = members.iter().filter(|m| **m).count();
         Self { members, count }
+    }
+
+    /// A name that two populations share only where they have the same members.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let words = self
+            .members
+            .chunks(64)
+            .map(|flags| flags.iter().rev().fold(0_u64, |word, member| word << 1 | u64::from(*member)));
+        Digest::of_words(words.chain([self.members.len() as u64]))
     }
 
     /// Everyone.

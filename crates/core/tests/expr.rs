@@ -3,7 +3,7 @@
 use panscan_core::Kind;
 use panscan_core::expr::{ERRORS_MAX, ExprError, ExprReason, PlanError, plan, validate};
 use panscan_core::plan::Plan;
-use panscan_core::scan::{Adjustment, ScanSpec, SessionHours};
+use panscan_core::scan::{Adjustment, Factor, FactorTransform, ScanSpec, SessionHours};
 use panscan_core::time::Timeframe;
 
 fn filter(text: &str) -> ScanSpec {
@@ -114,16 +114,25 @@ fn every_reason_has_its_place() {
         ("count(active, 5) > 1", &[(R::SeriesRequired, 6, 12, "")]),
         ("market_cap crosses 5", &[(R::SeriesRequired, 0, 10, "")]),
         ("crosses_above(1, 2)", &[(R::SeriesRequired, 0, 19, "")]),
-        ("sma(rank(close), 5) > 1", &[(R::CrossSectionInSeries, 4, 15, ""), (R::Unimplemented, 4, 8, "")]),
-        ("macd() > 0", &[(R::MemberRequired, 0, 6, ""), (R::Unimplemented, 0, 4, "")]),
-        ("macd().histo > 0", &[(R::Unimplemented, 0, 4, ""), (R::UnknownMember, 7, 12, "hist")]),
+        ("sma(rank(close), 5) > 1", &[(R::CrossSectionInSeries, 4, 15, "")]),
+        ("macd() > 0", &[(R::MemberRequired, 0, 6, "")]),
+        ("macd().histo > 0", &[(R::UnknownMember, 7, 12, "hist")]),
         ("bbands() > 0", &[(R::MemberRequired, 0, 8, "")]),
         ("-bbands() > 0", &[(R::MemberRequired, 1, 9, "")]),
-        ("zscore(close, by=name) > 0", &[(R::Unimplemented, 0, 6, ""), (R::GroupRequired, 17, 21, "")]),
-        (
-            "zscore(close, by=[sector, 5]) > 0",
-            &[(R::Unimplemented, 0, 6, ""), (R::GroupRequired, 26, 27, "")],
-        ),
+        ("zscore(close, by=name) > 0", &[(R::GroupRequired, 17, 21, "")]),
+        ("zscore(close, by=[sector, 5]) > 0", &[(R::GroupRequired, 26, 27, "")]),
+        ("zscore(close, by=[]) > 0", &[(R::GroupRequired, 17, 19, "")]),
+        ("rank(close)[1] > 0", &[(R::CrossSectionInSeries, 0, 11, "")]),
+        ("close crosses_above rank(close)", &[(R::CrossSectionInSeries, 20, 31, "")]),
+        ("neutralize(close) > 0", &[(R::MissingArgument, 0, 17, "neutralize(roc(20), by=sector)")]),
+        ("rank(close, where=volume) > 0", &[(R::TypeMismatch, 18, 24, "")]),
+        ("breadth(close) > 0", &[(R::TypeMismatch, 8, 13, "")]),
+        ("top(close, 0)", &[(R::OutOfRange, 11, 12, "")]),
+        ("score() > 0", &[(R::MissingArgument, 0, 7, "")]),
+        ("macd(26, 12).hist > 0", &[(R::OutOfRange, 0, 12, "")]),
+        ("beta(close, 5) > 1", &[(R::TooManyArguments, 12, 13, "")]),
+        ("quantile(close, 5, 1.5) > 1", &[(R::OutOfRange, 19, 22, "")]),
+        ("aroon(5000).up > 1", &[(R::OutOfRange, 0, 11, "")]),
         ("sma(close, volume) > 1", &[(R::NotConstant, 11, 17, "")]),
         ("sector in [industry]", &[(R::NotConstant, 11, 19, "")]),
         ("sma(0) > 1", &[(R::OutOfRange, 4, 5, "")]),
@@ -133,7 +142,7 @@ fn every_reason_has_its_place() {
         ("sma(1/0) > 1", &[(R::OutOfRange, 4, 7, "")]),
         ("rsi(1) > 1", &[(R::OutOfRange, 4, 5, "")]),
         ("close[5001] > 1", &[(R::OutOfRange, 6, 10, "")]),
-        ("winsorize(close, lo=0.6) > 1", &[(R::Unimplemented, 0, 9, ""), (R::OutOfRange, 20, 23, "")]),
+        ("winsorize(close, lo=0.6) > 1", &[(R::OutOfRange, 20, 23, "")]),
         ("1e999 > close", &[(R::OutOfRange, 0, 5, "")]),
         ("1 < close < 2", &[(R::ChainedComparison, 0, 13, "close between 1 and 2")]),
         ("20 < rsi(14) < 30", &[(R::ChainedComparison, 0, 17, "rsi(14) between 20 and 30")]),
@@ -147,7 +156,6 @@ fn every_reason_has_its_place() {
         ("close@5m > 1", &[(R::TimeframeTooFine, 5, 8, "")]),
         ("close@1w > 1", &[(R::Unimplemented, 5, 8, "")]),
         ("in_universe('sp500')", &[(R::Unimplemented, 0, 11, "")]),
-        ("obv() > 1", &[(R::Unimplemented, 0, 3, "")]),
     ];
     for (text, expected) in cases {
         let found = errors(&filter(text));
@@ -159,28 +167,88 @@ fn every_reason_has_its_place() {
 
 #[test]
 fn only_what_is_absent_is_unimplemented() {
-    assert_eq!(plan(&filter("obv() > 1")).unwrap_err().kind(), Kind::Unimplemented);
-    assert_eq!(plan(&filter("obv() > clos")).unwrap_err().kind(), Kind::BadRequest);
+    assert_eq!(plan(&filter("in_universe('sp500')")).unwrap_err().kind(), Kind::Unimplemented);
+    assert_eq!(plan(&filter("in_universe('sp500') or clos > 1")).unwrap_err().kind(), Kind::BadRequest);
     let spec = ScanSpec {
         timeframe: Timeframe::Week,
         adjustment: Adjustment::SplitsAndDividends,
         session: SessionHours::Extended,
-        group_by: "sector".to_owned(),
-        limit_per_group: 3,
         ..ScanSpec::default()
     };
     let error = plan(&spec).unwrap_err();
     assert_eq!(error.kind(), Kind::Unimplemented);
     let fields: Vec<&str> = error.errors.iter().map(|e| e.field.as_str()).collect();
-    assert_eq!(
-        fields,
-        ["scan.limit_per_group", "scan.group_by", "scan.timeframe", "scan.adjustment", "scan.session"]
-    );
-    assert_eq!(error.errors[2].to_string(), "scan.timeframe: this build scans daily bars only; use 1d");
+    assert_eq!(fields, ["scan.timeframe", "scan.adjustment", "scan.session"]);
+    assert_eq!(error.errors[0].to_string(), "scan.timeframe: this build scans daily bars only; use 1d");
     for limit in [0, 50_001] {
         let error = &errors(&ScanSpec { limit, ..ScanSpec::default() })[0];
         assert_eq!((error.field.as_str(), error.reason), ("scan.limit", ExprReason::OutOfRange));
     }
+}
+
+#[test]
+fn factors_and_groups_are_checked_field_by_field() {
+    use ExprReason as R;
+    let factor = |name: &str, expr: &str| Factor {
+        name: name.to_owned(),
+        expr: expr.to_owned(),
+        weight: 1.0,
+        transform: FactorTransform::ZScore,
+        winsorize: 0.0,
+        by: String::new(),
+    };
+    let spec = ScanSpec {
+        factors: vec![
+            factor("a b", "close"),
+            factor("m", "clos"),
+            Factor { weight: f64::NAN, winsorize: 0.25, by: "name".into(), ..factor("M", "close > 1") },
+            factor("empty", ""),
+        ],
+        group_by: "name".into(),
+        ..ScanSpec::default()
+    };
+    let mut found: Vec<(String, ExprReason)> =
+        errors(&spec).into_iter().map(|e| (e.field, e.reason)).collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let expected = [
+        ("scan.factors[0].name", R::Syntax),
+        ("scan.factors[1].expr", R::UnknownName),
+        ("scan.factors[2].by", R::GroupRequired),
+        ("scan.factors[2].expr", R::TypeMismatch),
+        ("scan.factors[2].name", R::DuplicateName),
+        ("scan.factors[2].weight", R::OutOfRange),
+        ("scan.factors[2].winsorize", R::OutOfRange),
+        ("scan.factors[3].expr", R::Syntax),
+        ("scan.group_by", R::GroupRequired),
+    ];
+    assert_eq!(found, expected.map(|(f, r)| (f.to_owned(), r)));
+    let lone = ScanSpec { limit_per_group: 2, ..ScanSpec::default() };
+    assert_eq!(errors(&lone)[0].field, "scan.limit_per_group");
+}
+
+#[test]
+fn definitions_may_read_the_score_and_factors_may_read_definitions() {
+    let spec = ScanSpec {
+        define: [("base", "roc(20)"), ("good", "score() + factor_m"), ("better", "good * 2")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
+        factors: vec![Factor {
+            name: "m".into(),
+            expr: "base".into(),
+            weight: 2.0,
+            transform: FactorTransform::RobustZScore,
+            winsorize: 0.01,
+            by: "sector".into(),
+        }],
+        columns: vec!["b = better".into(), "score()".into()],
+        ..ScanSpec::default()
+    };
+    let plan = plan(&spec).unwrap();
+    let names: Vec<&str> = plan.outputs.iter().map(|o| o.name.as_str()).collect();
+    assert_eq!(names, ["b", "score()", "factor_m"]);
+    assert_eq!(plan.rank_by, Some(plan.outputs[1].node));
+    let text = &plan.node(plan.outputs[2].node).text;
+    assert_eq!(&**text, "robust_zscore(winsorize(roc(close, 20), 0.01, 0.99, by=sector), by=sector)");
 }
 
 #[test]

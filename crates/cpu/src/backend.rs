@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use panscan_core::block::WIDTH;
+use panscan_core::cross::{self, Column};
 use panscan_core::panel::Panel;
-use panscan_core::plan::{NodeId, Plan, Tail};
+use panscan_core::plan::{Digest, NodeId, Plan, Tail};
 use panscan_core::port::{Cancel, Compute, ComputeError, ScanJob};
 use panscan_core::rank::{self, RankedRows};
 use panscan_core::universe::Population;
@@ -24,9 +25,6 @@ pub const THREADS_MAX: usize = 1024;
 /// Tiles in a part at most: small enough that threads end together, large enough that a part is several
 /// microseconds and reads memory in order.
 const PART_TILES_MAX: usize = 4;
-
-/// One value per symbol of the universe.
-type Column = Arc<[f64]>;
 
 /// Evaluates plans on the processor, with its own threads and the vectors found at construction.
 pub struct CpuBackend {
@@ -104,7 +102,7 @@ impl CpuBackend {
         let panel = job.snapshot.panel(job.plan.adjustment).ok_or_else(|| ComputeError::NoPanel {
             what: format!("{:?} adjusted {}", job.plan.adjustment, job.plan.timeframe),
         })?;
-        let program = Program::new(job.plan, nodes, job.snapshot)?;
+        let program = Program::new(job.plan, nodes, job.snapshot, panel)?;
         let size = part_tiles(panel.tiles().len(), self.threads());
         let parts = panel.tiles().len().div_ceil(size);
         let evaluation = Arc::new(Evaluation {
@@ -143,33 +141,81 @@ impl Compute for CpuBackend {
 
     fn scan(&self, job: &ScanJob<'_>) -> Result<RankedRows, ComputeError> {
         let plan: &Plan = job.plan;
-        let epoch = job.snapshot.epoch;
         let mut columns: Vec<Option<Column>> = vec![None; plan.nodes.len()];
-        let mut missing: Vec<NodeId> = Vec::new();
         let mut memoized: Vec<NodeId> = Vec::new();
-        for root in plan.roots().into_iter().filter(|root| rank::is_numeric(plan, *root)) {
-            match job.memo.and_then(|memo| memo.get(epoch, plan.node(root).digest)) {
-                // Anything else is of another universe and cannot be used.
-                Some(values) if values.len() == job.snapshot.universe.len() => {
-                    columns[root.index()] = Some(values);
-                    memoized.push(root);
-                }
-                _ => missing.push(root),
+        let keys = Keys::new(job);
+        let symbols = job.snapshot.universe.len();
+        let mut recall = |root: NodeId, columns: &mut [Option<Column>]| {
+            // Anything of another length is of another universe and cannot be used.
+            let known = keys.get(root).filter(|values| values.len() == symbols);
+            if known.is_some() && columns[root.index()].is_none() {
+                memoized.push(root);
+                columns[root.index()] = known;
             }
-        }
+        };
+        let roots: Vec<NodeId> =
+            plan.roots().into_iter().filter(|root| rank::is_numeric(plan, *root)).collect();
+        roots.iter().for_each(|root| recall(*root, &mut columns));
+        let ground = cross::ground(plan, &roots, &|node| columns[node.index()].is_some());
+        ground.iter().for_each(|node| recall(*node, &mut columns));
+        let missing: Vec<NodeId> =
+            ground.into_iter().filter(|node| columns[node.index()].is_none()).collect();
         if !missing.is_empty() {
             let (computed, complete) = self.evaluate(job, &missing)?;
             for (root, values) in missing.into_iter().zip(computed) {
-                if let Some(memo) = job.memo.filter(|_| complete) {
-                    memo.put(epoch, plan.node(root).digest, values.clone());
+                if complete {
+                    keys.put(root, &values);
                 }
                 columns[root.index()] = Some(values);
+            }
+        }
+        if plan.is_cross_sectional() {
+            let open: Vec<NodeId> =
+                roots.into_iter().filter(|root| columns[root.index()].is_none()).collect();
+            cross::raise(plan, job.snapshot, job.population, &open, &mut columns);
+            for root in open {
+                if let Some(values) = &columns[root.index()] {
+                    keys.put(root, values);
+                }
             }
         }
         let column = |node: NodeId| columns[node.index()].as_deref().unwrap_or_default();
         let mut rows = rank::select(plan, job.snapshot, job.population, job.skip, &column);
         rows.memoized = memoized;
         Ok(rows)
+    }
+}
+
+/// Under which names a scan's columns are kept: what depends on other symbols is of one population.
+struct Keys<'a> {
+    job: &'a ScanJob<'a>,
+    population: String,
+}
+
+impl<'a> Keys<'a> {
+    fn new(job: &'a ScanJob<'a>) -> Self {
+        let matters = job.memo.is_some() && job.plan.is_cross_sectional();
+        let population = if matters { job.population.digest().to_string() } else { String::new() };
+        Self { job, population }
+    }
+
+    fn key(&self, node: NodeId) -> Digest {
+        let digest = self.job.plan.node(node).digest;
+        if cross::is_upper(self.job.plan, node) {
+            Digest::of(&format!("{digest} over {}", self.population))
+        } else {
+            digest
+        }
+    }
+
+    fn get(&self, node: NodeId) -> Option<Column> {
+        self.job.memo?.get(self.job.snapshot.epoch, self.key(node))
+    }
+
+    fn put(&self, node: NodeId, values: &Column) {
+        if let Some(memo) = self.job.memo {
+            memo.put(self.job.snapshot.epoch, self.key(node), values.clone());
+        }
     }
 }
 

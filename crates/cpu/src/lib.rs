@@ -4,6 +4,7 @@
 //! Deliberately absent: anything asynchronous, any I/O, and a pool shared with others.
 
 mod backend;
+mod beside;
 mod crew;
 mod element;
 mod error;

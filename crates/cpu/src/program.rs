@@ -4,9 +4,11 @@
 use panscan_core::attribute::attribute_column;
 use panscan_core::bar::Field;
 use panscan_core::block::WIDTH;
-use panscan_core::plan::{Binary, NodeId, Op, Plan, Recursive, Shape, Stage, Unary, Window};
+use panscan_core::panel::Panel;
+use panscan_core::plan::{Against, Binary, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Unary, Window};
 use panscan_core::port::ComputeError;
 use panscan_core::snapshot::Snapshot;
+use panscan_core::symbol::SymbolId;
 
 use crate::lanes::Row;
 
@@ -34,8 +36,16 @@ pub(crate) enum Action {
     Lag(usize, usize),
     /// Over the last rows.
     Window(Window, usize, usize),
+    /// Between the sorted last rows.
+    Quantile(f64, usize, usize),
+    /// Over the last rows of two inputs.
+    Pair(Pair, usize, usize, usize),
     /// Over all rows.
     Recursive(Recursive, u32, usize),
+    /// The benchmark's values, by their place in [`Program::benchmarks`], at the lanes' sessions.
+    Benchmark(usize),
+    /// A price and the benchmark's.
+    Against(Against, usize, usize, usize),
 }
 
 /// One node of the plan on every tile.
@@ -71,6 +81,8 @@ pub(crate) struct Program {
     pub(crate) constants: Vec<Row>,
     /// One number per symbol, padded to whole tiles.
     pub(crate) attributes: Vec<Vec<f64>>,
+    /// One number per session of the panel.
+    pub(crate) benchmarks: Vec<Vec<f64>>,
     /// Roots that it computes.
     pub(crate) roots: usize,
 }
@@ -82,7 +94,12 @@ impl Program {
     ///
     /// [`ComputeError::Device`] when the plan is not one that the planner makes: a window over something that is no
     /// series, an input that is not there, text among numbers.
-    pub(crate) fn new(plan: &Plan, roots: &[NodeId], snapshot: &Snapshot) -> Result<Self, ComputeError> {
+    pub(crate) fn new(
+        plan: &Plan,
+        roots: &[NodeId],
+        snapshot: &Snapshot,
+        panel: &Panel,
+    ) -> Result<Self, ComputeError> {
         let need = needs(plan, roots)?;
         let mut program = Self {
             steps: Vec::new(),
@@ -90,6 +107,7 @@ impl Program {
             slots: Vec::new(),
             constants: Vec::new(),
             attributes: Vec::new(),
+            benchmarks: Vec::new(),
             roots: roots.len(),
         };
         for index in order(plan, roots) {
@@ -113,7 +131,14 @@ impl Program {
                 Op::If => Action::Choose(input(0), input(1), input(2)),
                 Op::Lag(k) => Action::Lag(*k as usize, input(0)),
                 Op::Window(op, n) => Action::Window(*op, *n as usize, input(0)),
+                Op::Quantile(q, n) => Action::Quantile(*q, *n as usize, input(0)),
+                Op::Pair(op, n) => Action::Pair(*op, *n as usize, input(0), input(1)),
                 Op::Recursive(op, n) => Action::Recursive(*op, *n, input(0)),
+                Op::Benchmark(symbol, field) => {
+                    program.benchmarks.push(by_session(panel, snapshot.universe.find(symbol), *field));
+                    Action::Benchmark(program.benchmarks.len() - 1)
+                }
+                Op::Against(op, n) => Action::Against(*op, *n as usize, input(0), input(1)),
                 _ => return Err(unfit(plan, index, "is no number")),
             };
             let fills = matches!(
@@ -204,6 +229,20 @@ impl Program {
     }
 }
 
+/// A symbol's values by session of the panel; null where it has no bar, or is not known.
+fn by_session(panel: &Panel, id: Option<SymbolId>, field: Field) -> Vec<f64> {
+    let mut values = vec![f64::NAN; panel.sessions().len()];
+    let Some(id) = id else { return values };
+    let Some(tile) = panel.tiles().get(id.index() / WIDTH) else { return values };
+    let lane = id.index() % WIDTH;
+    let column = tile.field(field);
+    for row in tile.rows() - tile.bars()[lane] as usize..tile.rows() {
+        let at = row * WIDTH + lane;
+        values[usize::from(tile.session()[at])] = column[at];
+    }
+    values
+}
+
 /// Who reads a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Readers {
@@ -246,13 +285,16 @@ fn unfit(plan: &Plan, index: usize, what: &str) -> ComputeError {
 /// The nodes that an action reads.
 fn inputs(action: Action) -> [Option<usize>; 3] {
     match action {
-        Action::Constant(_) | Action::Attribute(_) | Action::Field(_) => [None; 3],
+        Action::Constant(_) | Action::Attribute(_) | Action::Field(_) | Action::Benchmark(_) => [None; 3],
         Action::Unary(_, a)
         | Action::Round(_, a)
         | Action::Lag(_, a)
         | Action::Window(_, _, a)
+        | Action::Quantile(_, _, a)
         | Action::Recursive(_, _, a) => [Some(a), None, None],
-        Action::Binary(_, a, b) => [Some(a), Some(b), None],
+        Action::Binary(_, a, b) | Action::Pair(_, _, a, b) | Action::Against(_, _, a, b) => {
+            [Some(a), Some(b), None]
+        }
         Action::Choose(a, b, c) => [Some(a), Some(b), Some(c)],
     }
 }
@@ -284,7 +326,11 @@ fn needs(plan: &Plan, roots: &[NodeId]) -> Result<Vec<usize>, ComputeError> {
             Op::Binary(_) => (2, rows, false),
             Op::If => (3, rows, false),
             Op::Lag(k) => (1, rows.saturating_add(*k as usize), true),
-            Op::Window(_, n) => (1, rows.saturating_add((*n as usize).saturating_sub(1)), true),
+            Op::Window(_, n) | Op::Quantile(_, n) => {
+                (1, rows.saturating_add((*n as usize).saturating_sub(1)), true)
+            }
+            Op::Pair(_, n) => (2, rows.saturating_add((*n as usize).saturating_sub(1)), true),
+            Op::Against(..) => (2, ALL, true),
             Op::Recursive(_, n) if *n > 0 => (1, ALL, true),
             Op::Recursive(..) => return Err(unfit(plan, index, "has a window of 0")),
             _ => (0, 0, false),

@@ -19,8 +19,8 @@ const AHEAD: usize = 16;
 trait Recurrence: Copy {
     /// Values that the seed needs.
     fn span(self) -> usize;
-    /// Whether the first value only counts together with the second.
-    fn pairs(self) -> bool;
+    /// Values at the start that only count as the one before the next, if at all.
+    fn skips(self) -> usize;
     /// The seed's sums after one more value.
     fn gather<V: Vector>(self, sums: [V; 2], previous: V, x: V) -> [V; 2];
     /// The state that the seed's sums make.
@@ -36,17 +36,19 @@ trait Recurrence: Copy {
 struct Smooth {
     n: u32,
     alpha: f64,
+    /// Values that it leaves out at the start.
+    skip: u32,
 }
 
 impl Recurrence for Smooth {
     #[inline(always)]
     fn span(self) -> usize {
-        self.n as usize
+        self.skips() + self.n as usize
     }
 
     #[inline(always)]
-    fn pairs(self) -> bool {
-        false
+    fn skips(self) -> usize {
+        self.skip as usize
     }
 
     #[inline(always)]
@@ -84,8 +86,8 @@ impl Recurrence for Strength {
     }
 
     #[inline(always)]
-    fn pairs(self) -> bool {
-        true
+    fn skips(self) -> usize {
+        1
     }
 
     #[inline(always)]
@@ -111,6 +113,82 @@ impl Recurrence for Strength {
         let [changes, sizes] = state;
         let value = V::splat(50.0).mul(sizes.add(changes).div(sizes));
         V::select(sizes.equal(V::splat(0.0)), V::splat(0.0), value).finite()
+    }
+}
+
+/// Wilder's sum that starts with n-1 values: [`recurrence::wilder_sum`]. While it starts, the second number is the
+/// newest value, which the first does not hold yet.
+#[derive(Clone, Copy)]
+struct WilderSum {
+    n: u32,
+    keep: f64,
+}
+
+impl Recurrence for WilderSum {
+    #[inline(always)]
+    fn span(self) -> usize {
+        self.n as usize
+    }
+
+    #[inline(always)]
+    fn skips(self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn gather<V: Vector>(self, sums: [V; 2], _: V, x: V) -> [V; 2] {
+        [sums[0].add(sums[1]), x]
+    }
+
+    #[inline(always)]
+    fn seed<V: Vector>(self, sums: [V; 2]) -> [V; 2] {
+        [sums[0].mul(V::splat(self.keep)).add(sums[1]), V::splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn step<V: Vector>(self, state: [V; 2], _: V, x: V) -> [V; 2] {
+        [state[0].mul(V::splat(self.keep)).add(x), state[1]]
+    }
+
+    #[inline(always)]
+    fn value<V: Vector>(self, state: [V; 2]) -> V {
+        state[0].finite()
+    }
+}
+
+/// Sum of all values.
+#[derive(Clone, Copy)]
+struct Total;
+
+impl Recurrence for Total {
+    #[inline(always)]
+    fn span(self) -> usize {
+        1
+    }
+
+    #[inline(always)]
+    fn skips(self) -> usize {
+        0
+    }
+
+    #[inline(always)]
+    fn gather<V: Vector>(self, sums: [V; 2], _: V, x: V) -> [V; 2] {
+        [sums[0].add(x), sums[1]]
+    }
+
+    #[inline(always)]
+    fn seed<V: Vector>(self, sums: [V; 2]) -> [V; 2] {
+        sums
+    }
+
+    #[inline(always)]
+    fn step<V: Vector>(self, state: [V; 2], previous: V, x: V) -> [V; 2] {
+        self.gather(state, previous, x)
+    }
+
+    #[inline(always)]
+    fn value<V: Vector>(self, state: [V; 2]) -> V {
+        state[0].finite()
     }
 }
 
@@ -205,10 +283,9 @@ fn seed<R: Recurrence, V: Vector, const BLOCKS: usize>(
     first: usize,
 ) -> [[V; 2]; BLOCKS] {
     let mut state = [[V::splat(0.0); 2]; BLOCKS];
-    let counted = if recurrence.pairs() { 1 } else { 0 };
-    for (i, row) in window.iter().enumerate().skip(counted) {
+    for (i, row) in window.iter().enumerate().skip(recurrence.skips()) {
         for (b, state) in state.iter_mut().enumerate() {
-            let previous = V::load(&window[i - counted], first + b);
+            let previous = V::load(&window[i.saturating_sub(1)], first + b);
             *state = recurrence.gather(*state, previous, V::load(row, first + b));
         }
     }
@@ -279,6 +356,7 @@ impl<R: Recurrence> Kernel for Masked<'_, R> {
         let Self { recurrence, input, out } = self;
         let shown = input.len() - out.len();
         let (one, span) = (V::splat(1.0), V::splat(recurrence.span() as f64));
+        let skips = V::splat(recurrence.skips() as f64);
         for first in 0..EIGHTS {
             let mut seen = V::splat(0.0);
             let mut previous = V::splat(0.0);
@@ -292,8 +370,7 @@ impl<R: Recurrence> Kernel for Masked<'_, R> {
                 for s in 0..2 {
                     let warm = V::select(count.equal(span), seeded[s], gathered[s]);
                     let next = V::select(span.less(count), advanced[s], warm);
-                    let next =
-                        if recurrence.pairs() { V::select(count.equal(one), state[s], next) } else { next };
+                    let next = V::select(count.less_equal(skips), state[s], next);
                     state[s] = V::select(x.is_nan(), state[s], next);
                 }
                 seen = V::select(x.is_nan(), seen, count);
@@ -374,8 +451,15 @@ pub(crate) fn recursive(
 ) {
     match op {
         Recursive::Ema | Recursive::Rma => {
-            evaluate(isa, Smooth { n, alpha: op.alpha(n) }, input, values, out);
+            evaluate(isa, Smooth { n, alpha: op.alpha(n), skip: 0 }, input, values, out);
         }
+        Recursive::Late(skip) => {
+            evaluate(isa, Smooth { n, alpha: op.alpha(n), skip }, input, values, out);
+        }
+        Recursive::WilderSum => {
+            evaluate(isa, WilderSum { n, keep: recurrence::wilder_keep(n) }, input, values, out);
+        }
+        Recursive::Total => evaluate(isa, Total, input, values, out),
         Recursive::Rsi => {
             evaluate(isa, Strength { n, keep: recurrence::wilder_keep(n) }, input, values, out);
         }

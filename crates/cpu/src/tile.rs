@@ -9,7 +9,7 @@ use panscan_core::plan::Binary;
 use crate::lanes::{Line, Row, View, finite, grow, rows, rows_mut};
 use crate::program::{Action, Program, Step};
 use crate::simd::{Isa, prefetch};
-use crate::{element, recursive, window};
+use crate::{beside, element, recursive, window};
 
 /// Rows that are asked for ahead of their tile.
 const AHEAD: usize = 32;
@@ -220,6 +220,18 @@ impl<'a> Run<'a> {
             }
             Action::Window(op, n, input) => {
                 window::window(self.isa, op, n, self.rows(scratch.places[input], &scratch.slots), out);
+            }
+            Action::Quantile(q, n, input) => {
+                window::quantile(q, n, self.rows(scratch.places[input], &scratch.slots), out);
+            }
+            Action::Pair(op, n, a, b) => {
+                let rows = |node: usize| self.rows(scratch.places[node], &scratch.slots);
+                window::pair(self.isa, op, n, rows(a), rows(b), out);
+            }
+            Action::Benchmark(at) => beside::align(self.tile, &self.program.benchmarks[at], out),
+            Action::Against(op, n, a, b) => {
+                let rows = |node: usize| self.rows(scratch.places[node], &scratch.slots);
+                beside::against(op, n, rows(a), rows(b), out);
             }
             Action::Recursive(op, n, input) => {
                 let place = scratch.places[input];

@@ -3,7 +3,7 @@
 use panscan_core::port::Compute;
 use panscan_cpu::{CpuBackend, Level};
 use panscan_testkit::on_every_backend;
-use panscan_testkit::parity::plan_of;
+use panscan_testkit::parity::{ACROSS, BESIDE, EXPRESSIONS, assert_alike, plan_of};
 use panscan_testkit::plan::PlanBuilder;
 use panscan_testkit::world::World;
 
@@ -30,11 +30,13 @@ on_every_backend!(backends);
 #[test]
 fn levels_and_threads_agree_to_the_bit() {
     let world = World::with_habits(300, 260, 21);
-    let plan = plan_of(&panscan_testkit::parity::EXPRESSIONS[..62]);
-    let job = world.job(&plan);
-    let answers: Vec<_> = backends().iter().map(|b| (b.describe(), b.scan(&job).unwrap())).collect();
-    for (name, answer) in &answers[1..] {
-        panscan_testkit::parity::assert_alike(name, answer, &answers[0].1, |a, b| a.to_bits() == b.to_bits());
+    for columns in EXPRESSIONS.chunks(62).chain([ACROSS, BESIDE]) {
+        let plan = plan_of(columns);
+        let job = world.job(&plan);
+        let answers: Vec<_> = backends().iter().map(|b| (b.describe(), b.scan(&job).unwrap())).collect();
+        for (name, answer) in &answers[1..] {
+            assert_alike(name, answer, &answers[0].1, |a, b| a.to_bits() == b.to_bits());
+        }
     }
 }
 

@@ -207,7 +207,7 @@ impl Engine {
             let population = Population::new(members);
             let since = snapshot.daily.sessions().partition_point(|s| *s < first);
             let need = if last > 0 && since == 0 { Need::Bars(last) } else { Need::Since(since) };
-            return missing(snapshot, &population, need);
+            return missing(snapshot, &population, need, &[]);
         }
         let state = self.0.state.lock().await;
         let held = held(&state, sessions);

@@ -134,6 +134,9 @@ pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population
                     texts.push(*attribute);
                 }
             }
+            Op::Cross(_, by) => {
+                texts.extend(by.iter().filter(|a| !texts.contains(a)).copied().collect::<Vec<_>>());
+            }
             Op::Attribute(NumberAttribute::MarketCap) => numbers.push(("market_cap", universe.market_cap())),
             Op::Attribute(NumberAttribute::SharesOutstanding) => {
                 numbers.push(("shares_outstanding", universe.shares_outstanding()));
@@ -160,6 +163,20 @@ pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population
             found
         })
         .collect()
+}
+
+/// Symbols that the population is compared with and that have no bars.
+pub(crate) fn benchmarks(plan: &Plan, snapshot: &Snapshot) -> Option<Diagnostic> {
+    let symbol = plan.benchmarks().next()?;
+    let (reason, what) = match snapshot.universe.find(symbol) {
+        None => (Reason::SymbolUnknown, "is not in the universe"),
+        Some(id) if snapshot.daily.bars(id) == 0 => (Reason::SymbolNoBars, "has no bars"),
+        Some(_) => return None,
+    };
+    let message = format!("the benchmark {symbol} {what}; what compares with it is null");
+    let mut found = Diagnostic::new(reason, message).about(Symbol::new(symbol).ok().iter());
+    found.subject = symbol.to_string();
+    Some(found)
 }
 
 /// Why cells are still missing.

@@ -23,12 +23,19 @@ pub(crate) enum Need {
 impl Need {
     /// What a plan needs.
     pub(crate) fn of(plan: &Plan) -> Self {
-        if plan.is_recursive() { Self::Since(0) } else { Self::Bars(plan.bars_needed() as usize) }
+        if plan.is_recursive() { Self::Since(0) } else { Self::Bars(plan.bars_read() as usize) }
     }
 }
 
-/// The cells that are not held; `None` when there is none, which on a complete snapshot costs one look.
-pub(crate) fn missing(snapshot: &Snapshot, population: &Population, need: Need) -> Option<Missing> {
+/// The cells that are not held; `None` when there is none, which on a complete snapshot costs one look. Of the
+/// symbols `beside` the population, which it is compared with, these are the cells of every session that one of it
+/// needs.
+pub(crate) fn missing(
+    snapshot: &Snapshot,
+    population: &Population,
+    need: Need,
+    beside: &[SymbolId],
+) -> Option<Missing> {
     if snapshot.held.is_complete() || need == Need::Bars(0) {
         return None;
     }
@@ -40,27 +47,35 @@ pub(crate) fn missing(snapshot: &Snapshot, population: &Population, need: Need) 
             open.for_each(|(session, _)| missing.mark_session(session));
         }
         Need::Since(first) => {
-            for id in population.ids() {
+            for id in population.ids().chain(beside.iter().copied()) {
                 let open = (first..sessions.len()).filter(|s| !snapshot.held.has(id, *s));
                 open.for_each(|session| missing.mark(id, session));
             }
         }
-        Need::Bars(bars) => population.ids().for_each(|id| walk(snapshot, id, bars, &mut missing)),
+        Need::Bars(bars) => {
+            let first = population.ids().map(|id| walk(snapshot, id, bars, &mut missing)).min();
+            for id in beside {
+                let open = (first.unwrap_or(sessions.len())..sessions.len())
+                    .filter(|session| !snapshot.held.has(*id, *session));
+                open.for_each(|session| missing.mark(*id, session));
+            }
+        }
     }
     (!missing.is_empty()).then_some(missing)
 }
 
 /// Goes back from the newest session until `bars` bars were met; an unheld cell may hold one and counts as one.
-fn walk(snapshot: &Snapshot, id: SymbolId, bars: usize, missing: &mut Missing) {
+/// Gives the first session that it met.
+fn walk(snapshot: &Snapshot, id: SymbolId, bars: usize, missing: &mut Missing) -> usize {
     let panel = &snapshot.daily;
-    let Some(tile) = panel.tiles().get(id.index() / WIDTH) else { return };
+    let Some(tile) = panel.tiles().get(id.index() / WIDTH) else { return panel.sessions().len() };
     let lane = id.index() % WIDTH;
     let first = tile.rows() - tile.bars()[lane] as usize;
     let mut row = tile.rows();
     let mut met = 0;
     for session in (0..panel.sessions().len()).rev() {
         if met >= bars {
-            return;
+            return session + 1;
         }
         let here = row > first && usize::from(tile.session()[(row - 1) * WIDTH + lane]) == session;
         if here {
@@ -72,4 +87,5 @@ fn walk(snapshot: &Snapshot, id: SymbolId, bars: usize, missing: &mut Missing) {
         }
         met += usize::from(here || !held);
     }
+    0
 }

@@ -245,6 +245,7 @@ impl Engine {
             diagnostics.extend(diagnose::refused(&published, &population));
         }
         diagnostics.extend(diagnose::coverage(&plan, snapshot, &population));
+        diagnostics.extend(diagnose::benchmarks(&plan, snapshot));
 
         let computing = Instant::now();
         let rows = if request.plan_only {
@@ -351,7 +352,9 @@ impl Engine {
         };
         for _ in 0..ROUNDS_MAX {
             let population = select(&plan.universe, &published.snapshot).population;
-            done.still = missing(&published.snapshot, &population, need);
+            let universe = &published.snapshot.universe;
+            let beside: Vec<_> = plan.benchmarks().filter_map(|symbol| universe.find(symbol)).collect();
+            done.still = missing(&published.snapshot, &population, need, &beside);
             done.published = published.clone();
             let Some(still) = &done.still else { break };
             let cover = self.cover(still);
@@ -486,8 +489,7 @@ fn cells(plan: &Plan, published: &Published) -> u64 {
 
 fn bytes_read(plan: &Plan, published: &Published) -> u64 {
     let snapshot = &published.snapshot;
-    let rows =
-        if plan.is_recursive() { snapshot.daily.sessions().len() } else { plan.bars_needed() as usize };
+    let rows = if plan.is_recursive() { snapshot.daily.sessions().len() } else { plan.bars_read() as usize };
     let fields = plan.nodes.iter().filter(|n| matches!(n.op, panscan_core::plan::Op::Field(_))).count();
     (snapshot.universe.len() * rows * fields * 8) as u64
 }

@@ -71,6 +71,8 @@ fn plan(outputs: &[(&str, ValueKind, Op)]) -> Plan {
         rank_by: None,
         order: Order::Descending,
         limit: 100,
+        group_by: None,
+        limit_per_group: 0,
         universe: UniverseSelector::default(),
         timeframe: Timeframe::Day,
         adjustment: Adjustment::Splits,

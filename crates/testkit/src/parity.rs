@@ -12,7 +12,7 @@ use panscan_core::plan::{Digest, Plan};
 use panscan_core::port::{Cancel, Compute, ComputeError, Memo, ScanJob};
 use panscan_core::rank::{Cells, RankedRows};
 use panscan_core::reference::Reference;
-use panscan_core::scan::{LIMIT_MAX, Order, ScanSpec};
+use panscan_core::scan::{Factor, FactorTransform, LIMIT_MAX, MissingFactor, Order, ScanSpec};
 use panscan_core::universe::Population;
 
 use crate::world::{Random, World};
@@ -93,11 +93,117 @@ pub const EXPRESSIONS: &[&str] = &[
     "coalesce(market_cap, volume)",
     "days_listed > 100",
     "1 + 1",
+    "wma(10)",
+    "wma(volume, 3)",
+    "median(close, 7)",
+    "median(bar_vwap, 4)",
+    "quantile(close, 20, 0.9)",
+    "quantile(volume, 1, 0.3)",
+    "highest_bars_ago(20)",
+    "lowest_bars_ago(close, 9)",
+    "highest_bars_ago(close / (close - close[1]), 5)",
+    "plus_di(14)",
+    "minus_di(14)",
+    "minus_di(2)",
+    "adx(14)",
+    "adx(5)",
+    "macd().line",
+    "macd().signal",
+    "macd(3, 8, 4).hist",
+    "macd(bar_vwap, 2, 5, 3).line",
+    "macd(close / (close - close[1]), 2, 5, 3).hist",
+    "cci(20)",
+    "mfi(14)",
+    "aroon(14).up",
+    "aroon(14).down",
+    "aroon(5).osc",
+    "obv()",
+    "ad()",
+    "sma(obv(), 5)",
+    "linreg_slope(14)",
+    "linreg_slope(bar_vwap, 5)",
+    "linreg_r2(14)",
+    "linreg_r2(volume, 30)",
+    "ts_zscore(close, 20)",
+    "ts_rank(volume, 30)",
+    "ts_rank(bar_vwap, 5)",
+    "corr(close, volume, 20)",
+    "corr(bar_vwap, open, 5)",
+    "cov(close, close[1], 10)",
+    "drawdown(60)",
+    "drawdown()",
+    "max_drawdown(60)",
+    "pct_from_high()",
+    "pct_from_low(30)",
+    "peak(bar_vwap, 4)",
+    "trough(bar_vwap, 4)",
+    "deepest(bar_vwap, 6)",
+    "late_ema(bar_vwap, 4, 3)",
+    "wilder_sum(bar_vwap, 4)",
+    "total(bar_vwap)",
+    "bars_since(close > close[1], 10)",
+    "bars_since(bar_vwap > close, 5)",
+    "realized_vol(20)",
+    "session_vwap()",
+    "stoch().k - stoch().d",
+    "bbands().pctb",
+    "dema(9) - tema(9)",
+    "technical()",
+    "liquidity() + reversal() + volatility()",
+    "momentum()",
+];
+
+/// Expressions over the population that every backend answers alike.
+pub const ACROSS: &[&str] = &[
+    "rank(close)",
+    "rank(trades, by=sector)",
+    "percentile(volume, by=[sector, exchange])",
+    "percentile(round(close), where=close > open)",
+    "zscore(rsi(14))",
+    "zscore(atr(14) / close, by=sector)",
+    "robust_zscore(roc(20))",
+    "robust_zscore(volume, clip=1.5, by=industry)",
+    "winsorize(volume, lo=0.1, hi=0.9)",
+    "winsorize(change_pct, by=type, where=volume > 0)",
+    "demean(close)",
+    "neutralize(roc(5), by=sector)",
+    "bucket(market_cap, 4)",
+    "bucket(close, by=country)",
+    "top(roc(10), 5)",
+    "bottom(close, 2, by=sector)",
+    "group_mean(close, by=sector)",
+    "group_median(volume)",
+    "market_cap / group_sum(market_cap, by=sector)",
+    "group_count(bar_vwap)",
+    "breadth(close > sma(5), by=sector)",
+    "zscore(rank(close))",
+    "rank(zscore(winsorize(roc(5), 0.1, 0.9), by=sector) + 1 / rank(volume), where=not top(close, 3))",
+    "if(percentile(close) > 50, round(close, 1), -close)",
+    "coalesce(rank(bar_vwap), 7)",
+    "is_null(rank(bar_vwap))",
+    "rank(5)",
+];
+
+/// Expressions that compare with another symbol of the world.
+pub const BESIDE: &[&str] = &[
+    "beta(20)",
+    "beta()",
+    "corr_benchmark(10)",
+    "excess_return(5)",
+    "excess_return(1)",
+    "sma(beta(5), 3)",
+    "close / benchmark_close",
+    "rank(beta(5))",
 ];
 
 /// Every body with its name.
 pub const BODIES: &[(&str, Body)] = &[
     ("expressions_equal_the_reference", expressions),
+    ("cross_sections_equal_the_reference", cross_sections),
+    ("benchmarks_equal_the_reference", benchmarks),
+    ("scores_equal_the_reference", scores),
+    ("rows_per_group_are_limited_alike", groups),
+    ("neither_names_nor_strangers_change_a_cross_section", strangers),
     ("filters_and_rankings_equal_the_reference", rankings),
     ("pages_join_to_the_whole", pages),
     ("a_symbol_does_not_depend_on_its_neighbours", neighbours),
@@ -122,6 +228,11 @@ macro_rules! on_every_backend {
         $crate::on_every_backend!(
             $backends:
             expressions_equal_the_reference,
+            cross_sections_equal_the_reference,
+            benchmarks_equal_the_reference,
+            scores_equal_the_reference,
+            rows_per_group_are_limited_alike,
+            neither_names_nor_strangers_change_a_cross_section,
             filters_and_rankings_equal_the_reference,
             pages_join_to_the_whole,
             a_symbol_does_not_depend_on_its_neighbours,
@@ -224,6 +335,137 @@ fn expressions(compute: &dyn Compute) {
     }
 }
 
+fn cross_sections(compute: &dyn Compute) {
+    for (at, world) in worlds().iter_mut().enumerate() {
+        let everybody = world.population.clone();
+        let most = Population::new((0..everybody.members().len()).map(|i| i % 5 != 2).collect());
+        for population in [everybody, most] {
+            world.population = population;
+            for columns in ACROSS.chunks(1).chain(ACROSS.chunks(32)) {
+                let plan = plan_of(columns);
+                let job = world.job(&plan);
+                let what = format!("{}, world {at}, {columns:?}", compute.describe());
+                assert_alike(&what, &scan(compute, &job), &scan(&Reference, &job), close_enough);
+            }
+        }
+    }
+    let spec = ScanSpec {
+        filter: "percentile(close) > 30 and not bottom(volume, 3, by=sector)".into(),
+        rank_by: "zscore(rsi(14), by=sector)".into(),
+        columns: vec!["rank(close)".into(), "sector".into()],
+        ..ScanSpec::default()
+    };
+    let plan = planned(&spec);
+    let world = World::with_habits(75, 60, 31);
+    let job = world.job(&plan);
+    assert_alike("filtered", &scan(compute, &job), &scan(&Reference, &job), close_enough);
+}
+
+fn benchmarks(compute: &dyn Compute) {
+    // One that trades every session, one with gaps, one that came late, one that is not there.
+    for benchmark in ["T00000", "T00001", "T00002", "NOBODY"] {
+        let spec = ScanSpec {
+            columns: BESIDE.iter().map(|c| (*c).to_owned()).collect(),
+            benchmark: benchmark.to_owned(),
+            limit: LIMIT_MAX,
+            ..ScanSpec::default()
+        };
+        let plan = planned(&spec);
+        for (at, world) in worlds().iter().enumerate() {
+            let job = world.job(&plan);
+            let what = format!("{}, world {at}, against {benchmark}", compute.describe());
+            let answer = scan(compute, &job);
+            assert_alike(&what, &answer, &scan(&Reference, &job), close_enough);
+            if let (Cells::Numbers(betas), "T00000") = (&answer.columns[0], benchmark) {
+                let own = answer.symbols.iter().position(|id| id.index() == 0);
+                let beta = own.map_or(f64::NAN, |row| betas[row]);
+                assert!(beta.is_nan() || (beta - 1.0).abs() < 1e-12, "{what}: {beta}");
+                assert!(at > 0 || !beta.is_nan(), "{what}");
+            }
+        }
+    }
+}
+
+fn scores(compute: &dyn Compute) {
+    let factor = |name: &str, expr: &str, weight| Factor {
+        name: name.to_owned(),
+        expr: expr.to_owned(),
+        weight,
+        transform: FactorTransform::RobustZScore,
+        winsorize: 0.0,
+        by: String::new(),
+    };
+    for missing_factor in [MissingFactor::Null, MissingFactor::Center] {
+        let spec = ScanSpec {
+            factors: vec![
+                Factor { winsorize: 0.05, ..factor("trend", "roc(20)", 0.5) },
+                Factor { by: "sector".into(), ..factor("calm", "volatility()", -0.25) },
+                Factor { transform: FactorTransform::Percentile, ..factor("traded", "liquidity()", 0.01) },
+                Factor { transform: FactorTransform::ZScore, ..factor("Value", "bar_vwap / close", 2.0) },
+                Factor { transform: FactorTransform::None, ..factor("seen", "technical()", 0.0) },
+            ],
+            missing_factor,
+            columns: vec!["close".into(), "s = score()".into(), "half = factor_value / 2".into()],
+            filter: "s > -1".into(),
+            limit: LIMIT_MAX,
+            ..ScanSpec::default()
+        };
+        let plan = planned(&spec);
+        let names: Vec<&str> = plan.outputs.iter().map(|o| o.name.as_str()).collect();
+        let factors = ["factor_trend", "factor_calm", "factor_traded", "factor_Value", "factor_seen"];
+        assert_eq!(names[3..], factors);
+        for world in worlds() {
+            let job = world.job(&plan);
+            let what = format!("{}, {missing_factor:?}", compute.describe());
+            assert_alike(&what, &scan(compute, &job), &scan(&Reference, &job), close_enough);
+        }
+    }
+}
+
+fn groups(compute: &dyn Compute) {
+    let world = World::with_habits(75, 60, 32);
+    for (limit_per_group, rank_by) in [(1, "close"), (2, ""), (3, "rank(volume, by=sector)")] {
+        let spec = ScanSpec {
+            group_by: "sector".into(),
+            limit_per_group,
+            rank_by: rank_by.into(),
+            columns: vec!["sector".into(), "close".into()],
+            limit: LIMIT_MAX,
+            ..ScanSpec::default()
+        };
+        let plan = planned(&spec);
+        let job = world.job(&plan);
+        let answer = scan(compute, &job);
+        assert_alike(rank_by, &answer, &scan(&Reference, &job), close_enough);
+        let mut seen: HashMap<String, usize> = HashMap::new();
+        if let Cells::Texts(sectors) = &answer.columns[0] {
+            for sector in sectors {
+                *seen.entry(sector.as_deref().unwrap_or_default().to_owned()).or_default() += 1;
+            }
+        }
+        assert!(seen.len() > 2 && seen.values().all(|rows| *rows <= limit_per_group), "{seen:?}");
+        assert!(answer.matched > answer.symbols.len());
+    }
+}
+
+/// Who stands beside a member in a tile, and who is no member, changes no bit of what a population makes.
+fn strangers(compute: &dyn Compute) {
+    let plan = plan_of(ACROSS);
+    let mut world = World::with_habits(90, 60, 33);
+    let kept: Vec<bool> = (0..90).map(|i| i % 3 != 1).collect();
+    world.population = Population::new(kept.clone());
+    let among = scan(compute, &world.job(&plan));
+    let part = world.keeping(&kept);
+    let alone = scan(compute, &part.job(&plan));
+    assert_eq!(among.symbols.len(), alone.symbols.len());
+    for (column, pair) in among.columns.iter().zip(&alone.columns).enumerate() {
+        if let (Cells::Numbers(among), Cells::Numbers(alone)) = pair {
+            let alike = among.iter().zip(alone).all(|(a, b)| same_bits(*a, *b));
+            assert!(alike, "{}: {}", compute.describe(), plan.outputs[column].name);
+        }
+    }
+}
+
 fn rankings(compute: &dyn Compute) {
     for (filter, rank_by) in [
         ("", ""),
@@ -276,14 +518,17 @@ fn pages(compute: &dyn Compute) {
 
 /// The same bars under other names stand in other lanes beside other symbols, in a tile of other length.
 fn neighbours(compute: &dyn Compute) {
-    let plan = plan_of(&EXPRESSIONS[..EXPRESSIONS.len().min(62)]);
+    EXPRESSIONS.chunks(62).for_each(|columns| neighbours_of(compute, &plan_of(columns)));
+}
+
+fn neighbours_of(compute: &dyn Compute, plan: &Plan) {
     let world = World::with_habits(90, 280, 15);
-    let all = scan(compute, &world.job(&plan));
+    let all = scan(compute, &world.job(plan));
     let mut random = Random::new(15, 1);
-    for _ in 0..6 {
+    for _ in 0..3 {
         let kept: Vec<bool> = (0..90).map(|_| random.unit() < 0.4).collect();
         let part = world.keeping(&kept);
-        let rows = scan(compute, &part.job(&plan));
+        let rows = scan(compute, &part.job(plan));
         for (row, id) in rows.symbols.iter().enumerate() {
             let symbol = part.snapshot.universe.symbol(*id);
             let there = all.symbols.iter().position(|a| world.snapshot.universe.symbol(*a) == symbol);
@@ -348,6 +593,22 @@ fn memo(compute: &dyn Compute) {
     let first = scan(compute, &ScanJob { memo: Some(&keep), ..world.job(&plan) });
     let second = scan(compute, &ScanJob { memo: Some(&keep), ..world.job(&plan) });
     let third = scan(compute, &ScanJob { memo: Some(&keep), ..world.job(&wider) });
+    let across = plan_of(&["rank(sma(5))", "zscore(close)"]);
+    let keep_across = Keep::default();
+    let mut answers = Vec::new();
+    for step in 0..4 {
+        if step == 2 {
+            world.population = Population::new((0..100).map(|i| i % 2 == 0).collect());
+        }
+        let job = world.job(&across);
+        let known = scan(compute, &ScanJob { memo: Some(&keep_across), ..job });
+        assert_alike("a cross-section", &known, &scan(compute, &job), same_bits);
+        answers.push(known);
+    }
+    // Of the others' columns only those are used that depend on nobody.
+    assert_eq!(answers[1].memoized.len(), 2);
+    assert_eq!(answers[3].memoized.len(), 2);
+    world.population = Population::all(100);
     assert!(bare.memoized.is_empty() && first.memoized.is_empty());
     assert_eq!((second.memoized.len(), third.memoized.len()), (2, 2));
     assert_alike("first", &first, &bare, same_bits);

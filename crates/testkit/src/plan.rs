@@ -80,12 +80,7 @@ impl PlanBuilder {
             Op::Field(_) => Stage::Series,
             _ => stages.max().unwrap_or(Stage::Attribute),
         };
-        let (own, settle, recursive) = match op {
-            Op::Lag(k) => (k, 0, false),
-            Op::Window(_, n) => (n - 1, 0, false),
-            Op::Recursive(op, n) => (op.lookback(n), op.settle(n), true),
-            _ => (0, 0, false),
-        };
+        let (own, settle, recursive) = (op.lookback(), op.settle(), matches!(op, Op::Recursive(..)));
         let texts: Vec<&str> = inputs.iter().map(|i| &*self.nodes[i.index()].text).collect();
         let text = format!("{op:?}({})", texts.join(", "));
         let node = Node {
@@ -112,12 +107,7 @@ impl PlanBuilder {
         for at in (0..nodes.len()).rev() {
             let node = nodes[at].clone();
             for input in &node.inputs {
-                let reads = match (node.tail, &node.op) {
-                    (_, Op::Recursive(..)) | (Tail::All, _) => Tail::All,
-                    (Tail::Rows(rows), Op::Lag(k)) => Tail::Rows(rows + k),
-                    (Tail::Rows(rows), Op::Window(_, n)) => Tail::Rows(rows + n - 1),
-                    (rows, _) => rows,
-                };
+                let reads = node.op.reads(node.tail);
                 let tail = &mut nodes[input.index()].tail;
                 *tail = (*tail).max(reads);
             }
@@ -134,6 +124,8 @@ impl PlanBuilder {
             rank_by: None,
             order: Order::Descending,
             limit: usize::MAX,
+            group_by: None,
+            limit_per_group: 0,
             universe: UniverseSelector::default(),
             timeframe: Timeframe::Day,
             adjustment: Adjustment::Splits,

@@ -91,24 +91,64 @@ impl Lowering {
         Some(value)
     }
 
-    /// Checks the value of `by=`.
-    pub(super) fn group(&mut self, expr: &Expr) -> bool {
+    /// The attributes of `by=`; none where one of them is no group attribute.
+    pub(super) fn group(&mut self, expr: &Expr) -> Option<Typed> {
         let items = match &expr.kind {
             ExprKind::List(items) => items.as_slice(),
             _ => std::slice::from_ref(expr),
         };
-        let mut sound = true;
+        let mut found: Vec<TextAttribute> = Vec::new();
+        let mut sound = !items.is_empty();
+        if items.is_empty() {
+            self.fault(expr.span, ExprReason::GroupRequired, GROUP_WANTED);
+        }
         for item in items {
             let known = match &item.kind {
-                ExprKind::Name(name) => TextAttribute::ALL.iter().any(|a| a.is_group() && a.name() == name),
-                _ => false,
+                ExprKind::Name(name) => group_attribute(name),
+                _ => None,
             };
-            if !known {
-                sound = false;
-                let message = "expected a group attribute: sector, industry, exchange, type or country";
-                self.fault(item.span, ExprReason::GroupRequired, message);
+            match known {
+                Some(attribute) if found.contains(&attribute) => {}
+                Some(attribute) => found.push(attribute),
+                None => {
+                    sound = false;
+                    self.fault(item.span, ExprReason::GroupRequired, GROUP_WANTED);
+                }
             }
         }
-        sound
+        sound.then(|| Typed::new(What::Groups(found.into()), None, Shape::Constant))
     }
+
+    /// Whether each argument that must be smaller than another is.
+    pub(super) fn in_order(
+        &mut self,
+        definition: &Definition,
+        checked: &[(&'static str, Typed)],
+        span: Span,
+    ) -> bool {
+        let value = |this: &Self, name: &str| {
+            let (_, value) = checked.iter().find(|(known, _)| *known == name)?;
+            this.graph.constant(value.node?)
+        };
+        for parameter in definition.parameters {
+            let Some(other) = parameter.below else { continue };
+            if let (Some(small), Some(large)) = (value(self, parameter.name), value(self, other))
+                && small >= large
+            {
+                let message = format!("`{}` must be smaller than `{other}`", parameter.name);
+                self.fault(span, ExprReason::OutOfRange, message);
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// What a `by=` takes, in words.
+pub(super) const GROUP_WANTED: &str =
+    "expected a group attribute: sector, industry, exchange, type or country";
+
+/// The group attribute of a name.
+pub(super) fn group_attribute(name: &str) -> Option<TextAttribute> {
+    TextAttribute::ALL.into_iter().find(|a| a.is_group() && a.name() == name)
 }

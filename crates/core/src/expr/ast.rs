@@ -97,6 +97,40 @@ pub(crate) enum ExprKind {
 }
 
 impl Expr {
+    /// Calls `each` with every function that is called.
+    pub(crate) fn calls(&self, each: &mut dyn FnMut(&str)) {
+        match &self.kind {
+            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
+            ExprKind::Call { name, args, .. } => {
+                each(name);
+                args.iter().for_each(|a| a.value.calls(each));
+            }
+            ExprKind::List(items) => items.iter().for_each(|e| e.calls(each)),
+            ExprKind::Negate(x)
+            | ExprKind::Not(x)
+            | ExprKind::Lag(x, _)
+            | ExprKind::Member { value: x, .. }
+            | ExprKind::At { value: x, .. } => x.calls(each),
+            ExprKind::Chain(first, rest) => {
+                first.calls(each);
+                rest.iter().for_each(|(_, e)| e.calls(each));
+            }
+            ExprKind::Power(a, b) | ExprKind::Compare(_, a, b) | ExprKind::Crosses(_, a, b) => {
+                a.calls(each);
+                b.calls(each);
+            }
+            ExprKind::In { value, list, .. } => {
+                value.calls(each);
+                list.iter().for_each(|e| e.calls(each));
+            }
+            ExprKind::Between(x, low, high) => {
+                x.calls(each);
+                low.calls(each);
+                high.calls(each);
+            }
+        }
+    }
+
     /// Calls `each` with every name that is read, functions not counted.
     pub(crate) fn names(&self, each: &mut dyn FnMut(&str, Span)) {
         match &self.kind {

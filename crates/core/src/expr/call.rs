@@ -11,12 +11,14 @@ use super::parser::parse;
 use super::suggest::nearest;
 use super::text::{Binding, Phrase, call, literal, source};
 use super::typed::{Bound, Typed, What};
-use crate::indicator::{self, Body, Definition, FunctionKind, ParameterKind};
-use crate::plan::{Binary, NodeId, Op, Shape, Unary, ValueKind};
+use crate::indicator::{self, Across, Body, Definition, FunctionKind, ParameterKind};
+use crate::plan::{Binary, Cross, NodeId, Op, Recursive, Shape, Unary, ValueKind};
+use crate::scan::{Factor, FactorTransform};
+use crate::universe::TextAttribute;
 
 /// The registry's own texts, parsed once.
 static BODIES: LazyLock<HashMap<&'static str, Expr>> = LazyLock::new(|| {
-    let texts = indicator::all().flat_map(|definition| {
+    let texts = indicator::with_parts().flat_map(|definition| {
         let body = match definition.body {
             Body::Expansion(text) => Some(text),
             _ => None,
@@ -190,7 +192,9 @@ impl Lowering {
         for (parameter, given) in definition.parameters.iter().zip(given) {
             let value = match given {
                 Some(Given { expr, .. }) if parameter.kind == ParameterKind::Group => {
-                    sound &= self.group(expr);
+                    let groups = self.group(expr);
+                    sound &= groups.is_some();
+                    checked.extend(groups.map(|g| (parameter.name, g)));
                     continue;
                 }
                 Some(Given { expr, value }) => {
@@ -206,6 +210,7 @@ impl Lowering {
             checked.extend(value.map(|v| (parameter.name, v)));
         }
         sound &= self.one_is_series(definition, &checked, span);
+        sound &= self.in_order(definition, &checked, span);
         if let Body::Absent(_) = definition.body {
             self.absent(definition, name_span);
             return unknown_value(definition, &checked);
@@ -304,7 +309,42 @@ impl Lowering {
                 self.apply(Op::Round(i32::try_from(length).unwrap_or(0)), &[&x], What::Number)
             }
             (Body::Window(op), Some(x)) => self.apply(Op::Window(op, window), &[&x], What::Number),
-            (Body::Recursive(op), Some(x)) => self.apply(Op::Recursive(op, window), &[&x], What::Number),
+            (Body::Quantile, Some(x)) => {
+                let q = self.constant_of(&arguments, 2);
+                self.apply(Op::Quantile(q, window), &[&x], What::Number)
+            }
+            (Body::Pair(op), Some(x)) => match &second {
+                Some(y) => {
+                    let n = self.whole_of(&arguments, 2);
+                    self.apply(Op::Pair(op, n), &[&x, y], What::Number)
+                }
+                None => unknown_value(definition, &arguments),
+            },
+            (Body::Against(op), Some(x)) => match &second {
+                Some(benchmark) => {
+                    let n = self.whole_of(&arguments, 2);
+                    self.apply(Op::Against(op, n), &[&x, benchmark], What::Number)
+                }
+                None => unknown_value(definition, &arguments),
+            },
+            (Body::Recursive(op), Some(x)) => {
+                let n = if definition.parameters.len() > 1 { window } else { 1 };
+                self.apply(Op::Recursive(op, n), &[&x], What::Number)
+            }
+            (Body::Late, Some(x)) => {
+                let skip = self.whole_of(&arguments, 2);
+                self.apply(Op::Recursive(Recursive::Late(skip), window), &[&x], What::Number)
+            }
+            (Body::Cross(op), Some(x)) => self.across(op, &x, &arguments),
+            (Body::Score, _) => match self.score.clone() {
+                Some(score) => score,
+                None => {
+                    let message =
+                        "`score()` weighs the scan's factors, and it has none; add some to `factors`";
+                    self.fault(span, ExprReason::MissingArgument, message);
+                    unknown_value(definition, &arguments)
+                }
+            },
             (Body::Lag, Some(x)) => self.lag(&x, span, window),
             (Body::IsNull, Some(x)) => match x.what {
                 What::Text(source) => self.text_operation(Op::TextIsNull(source)),
@@ -328,6 +368,85 @@ impl Lowering {
             }
         };
         result.unit(unit)
+    }
+
+    /// A constant argument.
+    fn constant_of(&self, arguments: &[(&'static str, Typed)], at: usize) -> f64 {
+        arguments.get(at).and_then(|(_, v)| self.graph.constant(v.node?)).unwrap_or(0.0)
+    }
+
+    /// A whole constant argument; in range, as it was checked.
+    fn whole_of(&self, arguments: &[(&'static str, Typed)], at: usize) -> u32 {
+        self.constant_of(arguments, at) as u32
+    }
+
+    /// A function over the population.
+    fn across(&mut self, op: Across, x: &Typed, arguments: &[(&'static str, Typed)]) -> Typed {
+        let named = |name: &str| arguments.iter().find(|(known, _)| *known == name).map(|(_, v)| v);
+        let constant =
+            |this: &Self, name: &str| named(name).and_then(|v| this.graph.constant(v.node?)).unwrap_or(0.0);
+        let by: Arc<[TextAttribute]> = match named("by").map(|v| &v.what) {
+            Some(What::Groups(groups)) => groups.clone(),
+            _ => Arc::from([]),
+        };
+        let condition = named("where");
+        let n = constant(self, "n");
+        let apply = |this: &mut Self, op: Cross, x: &Typed| {
+            let inputs: Vec<&Typed> = std::iter::once(x).chain(condition).collect();
+            let value = this.apply(Op::Cross(op, by.clone()), &inputs, What::Number);
+            Typed { shape: Shape::Cross, ..value }
+        };
+        let op = match op {
+            Across::Rank => Cross::Rank,
+            Across::Percentile => Cross::Percentile,
+            Across::ZScore => Cross::ZScore,
+            Across::RobustZScore => Cross::RobustZScore { clip: constant(self, "clip") },
+            Across::Winsorize => Cross::Winsorize { lo: constant(self, "lo"), hi: constant(self, "hi") },
+            Across::Demean => Cross::Demean,
+            Across::Bucket => Cross::Bucket(n as u32),
+            Across::Mean => Cross::Mean,
+            Across::Median => Cross::Median,
+            Across::Sum => Cross::Sum,
+            Across::Count => Cross::Count,
+            Across::Top | Across::Bottom => {
+                let x = if op == Across::Bottom {
+                    self.apply(Op::Unary(Unary::Negate), &[x], What::Number)
+                } else {
+                    x.clone()
+                };
+                let rank = apply(self, Cross::Rank, &x);
+                let n = self.number(n);
+                return self.apply(Op::Binary(Binary::LessEqual), &[&rank, &n], What::Bool);
+            }
+            Across::Breadth => {
+                let (one, zero) = (self.number(1.0), self.number(0.0));
+                let share = self.apply(Op::If, &[x, &one, &zero], What::Number);
+                let mean = apply(self, Cross::Mean, &share);
+                let hundred = self.number(100.0);
+                return self.apply(Op::Binary(Binary::Multiply), &[&hundred, &mean], What::Number);
+            }
+        };
+        apply(self, op, x)
+    }
+
+    /// A factor's values as its weight meets them.
+    pub(super) fn factor(&mut self, x: &Typed, factor: &Factor, by: Option<TextAttribute>) -> Typed {
+        let by: Arc<[TextAttribute]> = by.into_iter().collect();
+        let mut value = x.clone();
+        let mut apply = |this: &mut Self, op: Cross| {
+            let next = this.apply(Op::Cross(op, by.clone()), &[&value], What::Number);
+            value = Typed { shape: Shape::Cross, ..next };
+        };
+        if factor.winsorize > 0.0 {
+            apply(self, Cross::Winsorize { lo: factor.winsorize, hi: 1.0 - factor.winsorize });
+        }
+        match factor.transform {
+            FactorTransform::RobustZScore => apply(self, Cross::RobustZScore { clip: 0.0 }),
+            FactorTransform::ZScore => apply(self, Cross::ZScore),
+            FactorTransform::Percentile => apply(self, Cross::Percentile),
+            FactorTransform::None => {}
+        }
+        value
     }
 
     fn choice(&mut self, span: Span, condition: &Typed, arguments: &[(&'static str, Typed)]) -> Typed {
@@ -438,7 +557,7 @@ fn unknown_value(definition: &Definition, arguments: &[(&'static str, Typed)]) -
     let shape = match definition.kind {
         FunctionKind::CrossSection => Shape::Cross,
         FunctionKind::Attribute => Shape::Scalar,
-        FunctionKind::Series | FunctionKind::Field => Shape::Series,
+        FunctionKind::Series | FunctionKind::Field | FunctionKind::Part => Shape::Series,
         FunctionKind::Elementwise => {
             arguments.iter().map(|(_, v)| v.shape).fold(Shape::Constant, super::graph::mix)
         }

@@ -9,7 +9,8 @@ use super::parser::WINDOW_MAX;
 use super::text::{Phrase, operation};
 use crate::bar::Field;
 use crate::plan::{
-    Binary, Digest, Node, NodeId, NumberAttribute, Op, Shape, Stage, Tail, Unary, ValueKind, Window,
+    Binary, Cross, Digest, Node, NodeId, NumberAttribute, Op, Recursive, Shape, Stage, Tail, Unary,
+    ValueKind, Window,
 };
 use crate::scalar;
 use crate::scan::Adjustment;
@@ -106,7 +107,7 @@ impl Graph {
             _ => {}
         }
         let mut key = format!("{op:?}");
-        if matches!(op, Op::Field(_)) {
+        if matches!(op, Op::Field(_) | Op::Benchmark(..)) {
             let _ = write!(key, " of {}", self.bars);
         }
         for input in inputs {
@@ -124,16 +125,15 @@ impl Graph {
             return Err(Full);
         }
         let below = || inputs.iter().map(|i| self.node(*i));
-        let deepest = below().map(|n| n.lookback).max().unwrap_or(0);
-        let (own, settle) = match &op {
-            Op::Lag(k) => (*k, 0),
-            Op::Window(_, n) => (n - 1, 0),
-            Op::Recursive(recursive, n) => (recursive.lookback(*n), recursive.settle(*n)),
-            _ => (0, 0),
-        };
+        let lookbacks = below().map(|n| n.lookback);
+        // A coalesce has a value as soon as one of its inputs has.
+        let either = matches!(op, Op::Binary(Binary::Coalesce));
+        let deepest = if either { lookbacks.min() } else { lookbacks.max() }.unwrap_or(0);
+        let (own, settle) = (op.lookback(), op.settle());
         let (shape, stage) = match &op {
             Op::Constant(_) => (Shape::Constant, Stage::Attribute),
-            Op::Field(_) => (Shape::Series, Stage::Series),
+            Op::Field(_) | Op::Benchmark(..) => (Shape::Series, Stage::Series),
+            Op::Cross(..) => (Shape::Cross, Stage::CrossSection),
             Op::Attribute(_)
             | Op::Text(_)
             | Op::TextIn(..)
@@ -142,7 +142,10 @@ impl Graph {
             | Op::TextIsNull(_) => (Shape::Scalar, Stage::Attribute),
             _ => (
                 below().map(|n| n.shape).fold(Shape::Constant, mix),
-                below().map(|n| n.stage).max().unwrap_or(Stage::Attribute),
+                match below().map(|n| n.stage).max() {
+                    Some(Stage::CrossSection | Stage::Scalar) => Stage::Scalar,
+                    stage => stage.unwrap_or(Stage::Attribute),
+                },
             ),
         };
         let phrases: Vec<&Phrase> = inputs.iter().map(|i| &self.phrases[i.index()]).collect();
@@ -192,7 +195,12 @@ impl Graph {
             Op::Text(_) => ValueKind::Text,
             Op::Unary(Unary::Abs | Unary::Negate)
             | Op::Lag(_)
-            | Op::Window(Window::Sum | Window::Highest | Window::Lowest, _) => of(0),
+            | Op::Recursive(Recursive::Total, _)
+            | Op::Window(Window::Sum | Window::Highest | Window::Lowest | Window::Peak | Window::Trough, _) => {
+                of(0)
+            }
+            Op::Window(Window::HighestAgo | Window::LowestAgo, _)
+            | Op::Cross(Cross::Rank | Cross::Bucket(_) | Cross::Count, _) => ValueKind::Integer,
             Op::Binary(Binary::Minimum | Binary::Maximum | Binary::Coalesce) => both(of(0), of(1)),
             Op::If => both(of(1), of(2)),
             _ => ValueKind::Number,
@@ -211,12 +219,7 @@ impl Graph {
                 continue;
             }
             let node = &self.nodes[i];
-            let needed = match (&node.op, own) {
-                (Op::Recursive(..), _) | (_, Tail::All) => Tail::All,
-                (Op::Lag(k), Tail::Rows(rows)) => Tail::Rows(rows.saturating_add(*k)),
-                (Op::Window(_, n), Tail::Rows(rows)) => Tail::Rows(rows.saturating_add(n - 1)),
-                _ => own,
-            };
+            let needed = node.op.reads(own);
             for input in &node.inputs {
                 let below = &mut tails[input.index()];
                 *below = (*below).max(needed);

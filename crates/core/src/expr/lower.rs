@@ -29,10 +29,14 @@ pub(crate) struct Lowering {
     pub(crate) caller: Option<Span>,
     /// No more nodes fit.
     pub(crate) full: bool,
+    /// What the functions against a benchmark compare with.
+    pub(crate) benchmark: Arc<str>,
+    /// The scan's score, where it has factors.
+    pub(crate) score: Option<Typed>,
 }
 
 impl Lowering {
-    pub(crate) fn new(graph: Graph, timeframe: Timeframe) -> Self {
+    pub(crate) fn new(graph: Graph, timeframe: Timeframe, benchmark: &str) -> Self {
         Self {
             graph,
             names: HashMap::new(),
@@ -41,6 +45,8 @@ impl Lowering {
             faults: Vec::new(),
             caller: None,
             full: false,
+            benchmark: Arc::from(benchmark),
+            score: None,
         }
     }
 
@@ -223,6 +229,9 @@ impl Lowering {
     fn leaf(&mut self, definition: &'static Definition, span: Span) -> Typed {
         let (what, op, shape) = match definition.body {
             Body::Field(field) => (What::Number, Op::Field(field), Shape::Series),
+            Body::Benchmark(field) => {
+                (What::Number, Op::Benchmark(self.benchmark.clone(), field), Shape::Series)
+            }
             Body::Number(attribute) => {
                 let active = attribute == crate::plan::NumberAttribute::Active;
                 let what = if active { What::Bool } else { What::Number };

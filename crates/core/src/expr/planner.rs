@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write;
 
+use super::argument::{GROUP_WANTED, group_attribute};
 use super::ast::{Expr, ExprKind, Joint};
 use super::error::{ERRORS_MAX, ExprError, ExprReason, Fault, PlanError, Span};
 use super::graph::Graph;
@@ -11,9 +12,9 @@ use super::parser::{Parsed, is_keyword, is_name, parse};
 use super::text::normal;
 use super::typed::{Typed, What};
 use crate::error::shortened;
-use crate::indicator;
-use crate::plan::{Digest, NODES_MAX, NodeId, Output, Plan, Shape};
-use crate::scan::{Adjustment, LIMIT_MAX, ScanSpec, SessionHours};
+use crate::indicator::{self, FunctionKind};
+use crate::plan::{Binary, Digest, NODES_MAX, NodeId, Op, Output, Plan, Shape};
+use crate::scan::{Adjustment, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
 use crate::time::Timeframe;
 
 /// Columns, and definitions, at most.
@@ -29,6 +30,7 @@ enum Role {
     Column,
     Definition,
     RankBy,
+    Factor,
     Other,
 }
 
@@ -49,6 +51,8 @@ struct Planner<'s> {
     by_name: HashMap<String, usize>,
     errors: Vec<(Role, usize, ExprError)>,
     lowering: Lowering,
+    /// Values of the factors as they are weighted, with their columns' names.
+    factors: Vec<(String, Typed)>,
 }
 
 /// Checks a scan and turns it into a plan.
@@ -68,7 +72,8 @@ pub fn plan(spec: &ScanSpec) -> Result<Plan, PlanError> {
         items: Vec::new(),
         by_name: HashMap::new(),
         errors: Vec::new(),
-        lowering: Lowering::new(graph, spec.timeframe),
+        lowering: Lowering::new(graph, spec.timeframe, &spec.benchmark),
+        factors: Vec::new(),
     };
     planner.check_fields();
     planner.read();
@@ -98,9 +103,6 @@ impl<'s> Planner<'s> {
                 self.report_field(Role::Other, field, ExprReason::Unimplemented, message);
             }
         };
-        absent(spec.limit_per_group > 0, "scan.limit_per_group", "this build does not limit rows per group");
-        absent(!spec.group_by.is_empty(), "scan.group_by", "this build does not group rows");
-        absent(!spec.factors.is_empty(), "scan.factors", "this build has no factors; rank by an expression");
         absent(
             spec.timeframe != Timeframe::Day,
             "scan.timeframe",
@@ -120,13 +122,48 @@ impl<'s> Planner<'s> {
             let message = format!("the limit is {}; it must be from 1 to {LIMIT_MAX}", spec.limit);
             self.report_field(Role::Other, "scan.limit", ExprReason::OutOfRange, message);
         }
+        if !spec.group_by.is_empty() && group_attribute(&spec.group_by.to_ascii_lowercase()).is_none() {
+            self.report_field(Role::Other, "scan.group_by", ExprReason::GroupRequired, GROUP_WANTED);
+        }
+        if spec.limit_per_group > 0 && spec.group_by.is_empty() {
+            let message = "limits rows per group, and the scan has no group_by; set it, e.g. to sector";
+            self.report_field(Role::Other, "scan.limit_per_group", ExprReason::MissingArgument, message);
+        }
+        self.check_factors();
         for (role, field, count) in [
+            (Role::Factor, "scan.factors", spec.factors.len()),
             (Role::Column, "scan.columns", spec.columns.len()),
             (Role::Definition, "scan.define", spec.define.len()),
         ] {
             if count > NAMED_MAX {
                 let message = format!("there are {count}; the most is {NAMED_MAX}");
                 self.report_field(role, field, ExprReason::TooMany, message);
+            }
+        }
+    }
+
+    fn check_factors(&mut self) {
+        let spec = self.spec;
+        let mut seen: HashSet<String> = HashSet::new();
+        for (i, factor) in spec.factors.iter().take(NAMED_MAX).enumerate() {
+            let mut wrong = |part: &str, reason, message: String| {
+                self.report_field(Role::Factor, &format!("scan.factors[{i}].{part}"), reason, message);
+            };
+            if !is_name(&factor.name) {
+                let message = "a factor's name is a letter, then letters, digits and _";
+                wrong("name", ExprReason::Syntax, message.to_owned());
+            } else if !seen.insert(factor.name.to_ascii_lowercase()) {
+                wrong("name", ExprReason::DuplicateName, format!("two factors are called `{}`", factor.name));
+            }
+            if !factor.weight.is_finite() {
+                wrong("weight", ExprReason::OutOfRange, "the weight must be a finite number".to_owned());
+            }
+            if !(0.0..0.25).contains(&factor.winsorize) {
+                let message = format!("is {}; it must be at least 0 and below 0.25", factor.winsorize);
+                wrong("winsorize", ExprReason::OutOfRange, message);
+            }
+            if !factor.by.is_empty() && group_attribute(&factor.by.to_ascii_lowercase()).is_none() {
+                wrong("by", ExprReason::GroupRequired, GROUP_WANTED.to_owned());
             }
         }
     }
@@ -143,7 +180,7 @@ impl<'s> Planner<'s> {
         for fault in std::mem::take(&mut self.items[item].parsed.faults) {
             self.report(item, fault);
         }
-        if blank && matches!(role, Role::Column | Role::Definition) {
+        if blank && matches!(role, Role::Column | Role::Definition | Role::Factor) {
             self.report(item, Fault::syntax(Span::new(0, 0), "expected an expression; this is empty"));
         }
     }
@@ -157,7 +194,13 @@ impl<'s> Planner<'s> {
         for (name, text) in spec.define.iter().take(NAMED_MAX) {
             self.add(Role::Definition, format!("scan.define[{}]", shortened(name)), text, Some(name));
         }
-        self.add(Role::RankBy, "scan.rank_by".to_owned(), &spec.rank_by, None);
+        // Without a rank key, factors rank by their score.
+        let score = spec.rank_by.trim().is_empty() && !spec.factors.is_empty();
+        let rank_by = if score { "score()" } else { &spec.rank_by };
+        self.add(Role::RankBy, "scan.rank_by".to_owned(), rank_by, None);
+        for (i, factor) in spec.factors.iter().take(NAMED_MAX).enumerate() {
+            self.add(Role::Factor, format!("scan.factors[{i}].expr"), &factor.expr, None);
+        }
     }
 
     /// Gives every name to one item; columns first, as their order is the caller's.
@@ -176,7 +219,7 @@ impl<'s> Planner<'s> {
             let fault = if item.role == Role::Definition && !is_name(&name) {
                 let message = "a definition's name is a letter, then letters, digits and _";
                 Some((ExprReason::Syntax, message.to_owned()))
-            } else if is_keyword(&name) || name == "null" || indicator::find(&name).is_some() {
+            } else if is_keyword(&name) || name == "null" || is_reserved(&name) {
                 let message =
                     format!("`{name}` is the name of a field, attribute, function or word of the language");
                 Some((ExprReason::ReservedName, message))
@@ -202,6 +245,49 @@ impl<'s> Planner<'s> {
                     self.by_name.insert(name, i);
                 }
             }
+        }
+    }
+
+    /// The items of a scan's factors, with which factor each is.
+    fn factor_items(&self) -> Vec<usize> {
+        (0..self.items.len()).filter(|i| self.items[*i].role == Role::Factor).collect()
+    }
+
+    /// The factors' columns, and the score that they make together.
+    fn lower_factors(&mut self) {
+        let spec = self.spec;
+        let mut score: Option<Typed> = None;
+        for (item, factor) in self.factor_items().into_iter().zip(&spec.factors) {
+            self.lower(item);
+            let by = group_attribute(&factor.by.to_ascii_lowercase());
+            let value = match self.items[item].value.clone() {
+                value if value.is_number() => self.lowering.factor(&value, factor, by),
+                other => other,
+            };
+            let name = format!("factor_{}", factor.name);
+            self.lowering.names.entry(name.to_ascii_lowercase()).or_insert_with(|| value.clone());
+            self.factors.push((name, value.clone()));
+            if factor.weight == 0.0 || !value.is_number() {
+                continue;
+            }
+            let value = if spec.missing_factor == MissingFactor::Center {
+                let center = self.lowering.number(factor.transform.center());
+                self.lowering.apply(Op::Binary(Binary::Coalesce), &[&value, &center], What::Number)
+            } else {
+                value
+            };
+            let weight = self.lowering.number(factor.weight);
+            let part = self.lowering.apply(Op::Binary(Binary::Multiply), &[&weight, &value], What::Number);
+            score = Some(match score {
+                Some(sum) => self.lowering.apply(Op::Binary(Binary::Add), &[&sum, &part], What::Number),
+                None => part,
+            });
+        }
+        if !spec.factors.is_empty() {
+            let nothing = self.lowering.number(0.0);
+            let score = score.unwrap_or(nothing);
+            self.lowering.label(&score, "score", &[], None);
+            self.lowering.score = Some(score);
         }
     }
 
@@ -250,8 +336,49 @@ impl<'s> Planner<'s> {
     fn lower_all(&mut self) {
         let reads = self.reads();
         let is = |items: &[Item<'_>], i: usize, role: Role| items[i].role == role;
-        let mut waiting: Vec<usize> =
-            (0..self.items.len()).filter(|i| is(&self.items, *i, Role::Definition)).collect();
+        // What reads the score comes after the factors, which may read what does not.
+        let late = self.reads_score(&reads);
+        for after in [false, true] {
+            let waiting = (0..self.items.len())
+                .filter(|i| is(&self.items, *i, Role::Definition) && late.contains(i) == after)
+                .collect();
+            self.lower_definitions(&reads, waiting);
+            if !after {
+                self.lower_factors();
+            }
+        }
+        for role in [Role::Column, Role::Filter, Role::RankBy] {
+            for i in 0..self.items.len() {
+                if is(&self.items, i, role) {
+                    self.lower(i);
+                }
+            }
+        }
+    }
+
+    /// Items that read the score or a factor's column, directly or not.
+    fn reads_score(&self, reads: &[Vec<(usize, Span)>]) -> BTreeSet<usize> {
+        let direct = |item: &Item<'_>| {
+            item.parsed.expr.as_ref().is_some_and(|expr| {
+                let mut found = false;
+                expr.calls(&mut |name| found |= name == "score");
+                expr.names(&mut |name, _| found |= name.starts_with("factor_"));
+                found
+            })
+        };
+        let mut late: BTreeSet<usize> = (0..self.items.len()).filter(|i| direct(&self.items[*i])).collect();
+        loop {
+            let more: Vec<usize> = (0..reads.len())
+                .filter(|i| !late.contains(i) && reads[*i].iter().any(|(to, _)| late.contains(to)))
+                .collect();
+            if more.is_empty() {
+                return late;
+            }
+            late.extend(more);
+        }
+    }
+
+    fn lower_definitions(&mut self, reads: &[Vec<(usize, Span)>], mut waiting: Vec<usize>) {
         while !waiting.is_empty() {
             let blocks = |i: usize| {
                 reads[i].iter().any(|(to, _)| {
@@ -264,13 +391,6 @@ impl<'s> Planner<'s> {
             let at = waiting.iter().position(|i| !blocks(*i)).unwrap_or(0);
             let item = waiting.remove(at);
             self.lower(item);
-        }
-        for role in [Role::Column, Role::Filter, Role::RankBy] {
-            for i in 0..self.items.len() {
-                if is(&self.items, i, role) {
-                    self.lower(i);
-                }
-            }
         }
     }
 
@@ -302,7 +422,7 @@ impl<'s> Planner<'s> {
     fn check_role(&mut self, i: usize, value: &Typed, span: Span) {
         let fine = match self.items[i].role {
             Role::Filter => value.is_bool(),
-            Role::RankBy => value.is_number(),
+            Role::RankBy | Role::Factor => value.is_number(),
             Role::Column => matches!(value.what, What::Number | What::Bool | What::Text(_)),
             Role::Definition | Role::Other => true,
         };
@@ -311,6 +431,7 @@ impl<'s> Planner<'s> {
         }
         let (wanted, hint) = match self.items[i].role {
             Role::Filter => ("a filter that is true or false", "; compare it, e.g. x > 0"),
+            Role::Factor => ("a number per symbol", "; use if(c, 1, 0)"),
             Role::RankBy => ("a number to rank by", "; leave rank_by empty for the order of symbols"),
             _ => ("a number, true or false, or a text attribute", ""),
         };
@@ -334,6 +455,11 @@ impl<'s> Planner<'s> {
         if self.spec.columns.is_empty() {
             outputs = self.default_outputs();
         }
+        for (name, value) in &self.factors {
+            if let Some(node) = value.node.filter(|_| !outputs.iter().any(|o| o.name == *name)) {
+                outputs.push(Output { name: name.clone(), node, unit: value.unit.to_owned() });
+            }
+        }
         let mut filter = self.value(Role::Filter);
         let mut rank_by = self.value(Role::RankBy);
         let fingerprint = self.fingerprint(filter, rank_by, &outputs);
@@ -354,6 +480,8 @@ impl<'s> Planner<'s> {
             rank_by,
             order: spec.order,
             limit: spec.limit,
+            group_by: group_attribute(&spec.group_by.to_ascii_lowercase()),
+            limit_per_group: spec.limit_per_group,
             universe: spec.universe.clone(),
             timeframe: spec.timeframe,
             adjustment: spec.adjustment,
@@ -376,6 +504,9 @@ impl<'s> Planner<'s> {
             spec.bars,
             spec.session
         );
+        if spec.limit_per_group > 0 {
+            let _ = write!(text, "|{} {}", spec.limit_per_group, spec.group_by.to_ascii_lowercase());
+        }
         for output in outputs {
             let _ = write!(text, "|{:?}={}", output.name, digest(output.node));
         }
@@ -441,6 +572,11 @@ impl<'s> Planner<'s> {
             }
         }
     }
+}
+
+/// Whether a field, attribute or function has this name.
+fn is_reserved(name: &str) -> bool {
+    indicator::find(name).is_some_and(|definition| definition.kind != FunctionKind::Part)
 }
 
 /// What a column is called in the answer: its name as written, else its text.

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use super::lexer::{Token, TokenKind, lex};
-use crate::plan::{Binary, NumberAttribute, Op, Recursive, TextSource, Unary, Window};
+use crate::plan::{Against, Binary, Cross, NumberAttribute, Op, Pair, Recursive, TextSource, Unary, Window};
+use crate::universe::TextAttribute;
 
 /// Bytes of a canonical text; beyond it a text is shortened and no longer parses. It is for reading only: nothing
 /// is identified by it.
@@ -190,22 +191,94 @@ pub(crate) fn operation(op: &Op, is_bool: bool, inputs: &[&Phrase], under: Optio
                 Window::StdDev => "stddev",
                 Window::Highest => "highest",
                 Window::Lowest => "lowest",
+                Window::Weighted => "wma",
+                Window::MeanDeviation => "mean_deviation",
+                Window::HighestAgo => "highest_bars_ago",
+                Window::LowestAgo => "lowest_bars_ago",
+                Window::Slope => "linreg_slope",
+                Window::Fit => "linreg_r2",
+                Window::Rank => "ts_rank",
+                Window::Peak => "peak",
+                Window::Trough => "trough",
+                Window::Fall => "deepest",
             };
             call(name, &[&x.text, &n.to_string()])
+        }
+        (Op::Quantile(q, n), [x]) => call("quantile", &[&x.text, &n.to_string(), &number(*q).text]),
+        (Op::Pair(pair, n), [x, y]) => {
+            let name = match pair {
+                Pair::Covariance => "cov",
+                Pair::Correlation => "corr",
+            };
+            call(name, &[&x.text, &y.text, &n.to_string()])
         }
         (Op::Recursive(recursive, n), [x]) => {
             let name = match recursive {
                 Recursive::Ema => "ema",
                 Recursive::Rma => "rma",
                 Recursive::Rsi => "rsi",
+                Recursive::WilderSum => "wilder_sum",
+                Recursive::Total => return call("total", &[&x.text]),
+                Recursive::Late(skip) => {
+                    return call("late_ema", &[&x.text, &n.to_string(), &skip.to_string()]);
+                }
             };
             call(name, &[&x.text, &n.to_string()])
         }
+        (Op::Benchmark(..), _) => Phrase::new("benchmark_close".to_owned(), Binding::Atom),
+        (Op::Against(against, n), _) => {
+            let name = match against {
+                Against::Beta => "beta",
+                Against::Correlation => "corr_benchmark",
+                Against::Excess => "excess_return",
+            };
+            call(name, &[&n.to_string()])
+        }
+        (Op::Cross(cross, by), [x, rest @ ..]) => across(*cross, by, x, rest.first().copied()),
         _ => {
             debug_assert!(false, "an operation with the wrong number of inputs: {op:?}");
             Phrase::new(format!("{op:?}"), Binding::Atom)
         }
     }
+}
+
+/// A function over the population as it is called.
+fn across(cross: Cross, by: &[TextAttribute], x: &Phrase, condition: Option<&Phrase>) -> Phrase {
+    let mut arguments = vec![x.text.to_string()];
+    let name = match cross {
+        Cross::Rank => "rank",
+        Cross::Percentile => "percentile",
+        Cross::ZScore => "zscore",
+        Cross::RobustZScore { clip } => {
+            if clip != 0.0 {
+                arguments.push(number(clip).text.to_string());
+            }
+            "robust_zscore"
+        }
+        Cross::Winsorize { lo, hi } => {
+            arguments.extend([number(lo).text.to_string(), number(hi).text.to_string()]);
+            "winsorize"
+        }
+        Cross::Demean => "demean",
+        Cross::Bucket(n) => {
+            arguments.push(n.to_string());
+            "bucket"
+        }
+        Cross::Mean => "group_mean",
+        Cross::Median => "group_median",
+        Cross::Sum => "group_sum",
+        Cross::Count => "group_count",
+    };
+    match by {
+        [] => {}
+        [one] => arguments.push(format!("by={}", one.name())),
+        many => {
+            let names: Vec<&str> = many.iter().map(|a| a.name()).collect();
+            arguments.push(format!("by=[{}]", names.join(", ")));
+        }
+    }
+    arguments.extend(condition.map(|c| format!("where={}", c.text)));
+    Phrase::new(format!("{name}({})", arguments.join(", ")), Binding::Atom)
 }
 
 /// A part of a source as written, with regular spacing and without parentheses around the whole.

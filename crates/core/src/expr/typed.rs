@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::indicator::Definition;
 use crate::plan::{NodeId, Shape, TextSource};
+use crate::universe::TextAttribute;
 
 /// A value with its type. `node` is none where this build cannot compute it, or an error was reported below:
 /// checking goes on, planning does not.
@@ -26,6 +27,8 @@ pub(crate) enum What {
     Literal(Arc<str>),
     /// Several outputs, none of them chosen yet.
     Multi(Arc<Bound>),
+    /// Attributes of `by=`.
+    Groups(Arc<[TextAttribute]>),
     /// Not known, because of an error that was reported.
     Error,
 }
@@ -75,6 +78,7 @@ impl Typed {
             What::Bool => "true or false",
             What::Text(_) | What::Literal(_) => "a text",
             What::Multi(_) => "several series",
+            What::Groups(_) => "group attributes",
             What::Error => "nothing known",
         }
     }

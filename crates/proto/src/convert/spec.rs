@@ -7,7 +7,7 @@ use panscan_core::scan::{Factor, LIMIT_DEFAULT, LIMIT_MAX, SYMBOLS_MAX, ScanSpec
 use panscan_core::symbol::Symbol;
 use panscan_core::time::Timeframe;
 
-use super::word::{Word, unknown, word};
+use super::word::{Word, word};
 use super::{count, resource};
 use crate::error::Violations;
 use crate::v1;
@@ -45,9 +45,7 @@ pub(super) fn scan_spec(found: &mut Violations, at: &str, wire: &v1::ScanSpec) -
     let limit_per_group = count(found, &path("limit_per_group"), wire.limit_per_group, 0, LIMIT_MAX);
     let factors = wire.factors.iter().take(LIST_MAX).enumerate();
     let factors = factors.map(|(i, f)| factor(found, &path(&format!("factors[{i}]")), f)).collect();
-    if v1::MissingFactor::try_from(wire.missing_factor).is_err() {
-        unknown(found, &path("missing_factor"), wire.missing_factor, "MissingFactor");
-    }
+    let missing_factor = word(found, &path("missing_factor"), wire.missing_factor);
     let universe = wire.universe.as_ref().map(|u| selector(found, &path("universe"), u)).unwrap_or_default();
     let benchmark = if wire.benchmark.is_empty() { "SPY" } else { &wire.benchmark };
     ticker(found, &path("benchmark"), benchmark);
@@ -61,6 +59,7 @@ pub(super) fn scan_spec(found: &mut Violations, at: &str, wire: &v1::ScanSpec) -
         limit_per_group,
         group_by: wire.group_by.clone(),
         factors,
+        missing_factor,
         universe,
         timeframe: timeframe(found, &path("timeframe"), &wire.timeframe),
         adjustment: word(found, &path("adjustment"), wire.adjustment),
@@ -74,14 +73,19 @@ fn factor(found: &mut Violations, at: &str, wire: &v1::Factor) -> Factor {
     if !wire.weight.is_finite() {
         found.push(format!("{at}.weight"), "NOT_FINITE", "is no finite number");
     }
-    if v1::FactorTransform::try_from(wire.transform).is_err() {
-        unknown(found, &format!("{at}.transform"), wire.transform, "FactorTransform");
-    }
+    let transform = word(found, &format!("{at}.transform"), wire.transform);
     if !(0.0..0.25).contains(&wire.winsorize) {
         let message = format!("is {}; it must be at least 0 and below 0.25", wire.winsorize);
         found.push(format!("{at}.winsorize"), "OUT_OF_RANGE", message);
     }
-    Factor { name: wire.name.clone(), expr: wire.expr.clone(), weight: wire.weight }
+    Factor {
+        name: wire.name.clone(),
+        expr: wire.expr.clone(),
+        weight: wire.weight,
+        transform,
+        winsorize: wire.winsorize,
+        by: wire.by.clone(),
+    }
 }
 
 pub(super) fn selector(found: &mut Violations, at: &str, wire: &v1::UniverseSelector) -> UniverseSelector {
@@ -157,8 +161,7 @@ fn at_most(found: &mut Violations, field: &str, n: usize, max: usize) -> bool {
 }
 
 impl From<&ScanSpec> for v1::ScanSpec {
-    /// The scan with every default filled in. What this build's domain does not hold of a factor is left to
-    /// its default.
+    /// The scan with every default filled in.
     fn from(spec: &ScanSpec) -> Self {
         Self {
             filter: spec.filter.clone(),
@@ -176,10 +179,12 @@ impl From<&ScanSpec> for v1::ScanSpec {
                     name: f.name.clone(),
                     expr: f.expr.clone(),
                     weight: f.weight,
-                    ..Default::default()
+                    transform: f.transform.number(),
+                    winsorize: f.winsorize,
+                    by: f.by.clone(),
                 })
                 .collect(),
-            missing_factor: v1::MissingFactor::Unspecified.into(),
+            missing_factor: spec.missing_factor.number(),
             universe: Some(v1::UniverseSelector::from(&spec.universe)),
             timeframe: spec.timeframe.to_string(),
             adjustment: spec.adjustment.number(),
@@ -221,7 +226,7 @@ pub(super) fn wire_count(n: usize) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use panscan_core::scan::{Adjustment, BarSelection, Order, SessionHours};
+    use panscan_core::scan::{Adjustment, BarSelection, FactorTransform, MissingFactor, Order, SessionHours};
 
     use super::*;
 
@@ -241,7 +246,15 @@ mod tests {
             limit: 50_000,
             limit_per_group: 3,
             group_by: "sector".into(),
-            factors: vec![Factor { name: "m".into(), expr: "roc(20)".into(), weight: -0.5 }],
+            factors: vec![Factor {
+                name: "m".into(),
+                expr: "roc(20)".into(),
+                weight: -0.5,
+                transform: FactorTransform::Percentile,
+                winsorize: 0.05,
+                by: "sector".into(),
+            }],
+            missing_factor: MissingFactor::Center,
             universe: UniverseSelector {
                 universe: "us".into(),
                 symbols: vec!["BRK.B".into()],

@@ -2,7 +2,10 @@
 //! violation.
 
 use panscan_core::plan::ValueKind;
-use panscan_core::scan::{Adjustment, Backend, BarSelection, DataPolicy, Order, Precision, SessionHours};
+use panscan_core::scan::{
+    Adjustment, Backend, BarSelection, DataPolicy, FactorTransform, MissingFactor, Order, Precision,
+    SessionHours,
+};
 
 use crate::error::Violations;
 use crate::v1;
@@ -66,6 +69,13 @@ words! {
         CachedOnly => Self::CachedOnly,
         RequireComplete => Self::RequireComplete,
     }
+    FactorTransform, FactorTransform, "FactorTransform" {
+        RobustZscore => Self::RobustZScore,
+        Zscore => Self::ZScore,
+        Percentile => Self::Percentile,
+        None => Self::None,
+    }
+    MissingFactor, MissingFactor, "MissingFactor" { Null => Self::Null, Center => Self::Center }
     Precision, Precision, "Precision" { F64 => Self::F64, F32 => Self::F32 }
     Option<Backend>, Backend, "Backend" { Cpu => Some(Backend::Cpu), Cuda => Some(Backend::Cuda) }
     super::request::Format, ResultFormat, "ResultFormat" {
@@ -106,6 +116,8 @@ mod tests {
         comes_back::<BarSelection>(2);
         comes_back::<SessionHours>(2);
         comes_back::<DataPolicy>(3);
+        comes_back::<FactorTransform>(4);
+        comes_back::<MissingFactor>(2);
         comes_back::<Precision>(2);
         comes_back::<Option<Backend>>(2);
         comes_back::<crate::convert::request::Format>(3);

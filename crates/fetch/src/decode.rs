@@ -5,9 +5,13 @@
 //! text only: whether a row is a bar, and the one that was asked for, is decided where it is put into a
 //! block.
 
+mod details;
+mod lenient;
+mod market;
 mod number;
 mod reference;
 mod scan;
+mod snapshot;
 mod text;
 mod typed;
 
@@ -15,9 +19,13 @@ use panscan_core::bar::Field;
 
 use crate::error::FetchError;
 
+pub use details::{DetailsRow, EventsRow, OpenCloseRow, open_close, ticker_details, ticker_events};
+pub use lenient::One;
+pub use market::{HolidayRow, MarketRow, holidays, market_status};
 pub use reference::{
-    Page, ServerTime, SplitRow, TickerRow, provider_words, server_time, splits_page, tickers_page,
+    DividendRow, Page, SplitRow, TickerRow, dividends_page, provider_words, splits_page, tickers_page,
 };
+pub use snapshot::{PriceField, SnapshotBar, SnapshotRow, Snapshots, snapshots};
 
 /// One page of aggregates, as sent.
 #[derive(Debug, Clone, Default)]

@@ -20,5 +20,5 @@ mod secret;
 
 pub use config::CallConfig;
 pub use error::FetchError;
-pub use provider::polygon::{Polygon, PolygonConfig};
+pub use provider::polygon::{self, Polygon, PolygonConfig};
 pub use secret::Secret;

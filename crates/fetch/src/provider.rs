@@ -1,4 +1,4 @@
 //! One module a provider: its paths, its words, its quirks. What they share stands a level up.
 
 mod paging;
-pub(crate) mod polygon;
+pub mod polygon;

@@ -282,7 +282,7 @@ fn recorded_reference_pages_are_read() {
         assert_eq!(splits_page(&body).unwrap().rows.len(), 1);
     }
     if let Some(body) = sample("marketstatus_now.json") {
-        let time = panscan_fetch::decode::server_time(&body).unwrap();
-        assert_eq!(time.now, "2022-04-28T16:48:08-04:00");
+        let row = panscan_fetch::decode::market_status(&body).unwrap();
+        assert_eq!(row.now.as_deref(), Some("2022-04-28T16:48:08-04:00"));
     }
 }

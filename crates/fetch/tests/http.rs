@@ -271,26 +271,6 @@ async fn without_a_key_no_call_is_made() {
 }
 
 #[tokio::test]
-async fn what_the_plan_leaves_out_is_told_whatever_the_status() {
-    let body =
-        "{\"status\":\"NOT_AUTHORIZED\",\"message\":\"Your plan doesn't include this data timeframe.\"}";
-    let provider = serve(move |_, n| match n {
-        0 => answer(StatusCode::FORBIDDEN, body),
-        _ => json(body),
-    })
-    .await;
-    let polygon = provider.polygon();
-    for _ in 0..2 {
-        let error = polygon.fetch(&day("2025-12-16"), NOW).await.unwrap_err();
-        assert!(
-            matches!(&error, SourceError::NotEntitled { message, .. } if message.contains("timeframe")),
-            "{error}"
-        );
-    }
-    assert_eq!(provider.asked().len(), 2);
-}
-
-#[tokio::test]
 async fn nothing_held_is_an_empty_answer_and_a_wrong_address_is_not() {
     let provider = serve(|asked, _| match asked.path.rsplit('/').next().unwrap() {
         "2025-12-15" => answer(StatusCode::NOT_FOUND, "{\"status\":\"NOT_FOUND\"}"),

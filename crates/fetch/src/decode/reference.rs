@@ -1,5 +1,4 @@
-//! Reference data and the market's clock: small answers, read with serde_json and lenient about what is
-//! absent.
+//! Lists of reference data: small answers, read with serde_json and lenient about what is absent.
 
 use serde::Deserialize;
 
@@ -53,11 +52,23 @@ pub struct SplitRow {
     pub to: f64,
 }
 
-/// What the market status says of the provider's clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerTime {
-    /// The provider's clock, RFC 3339.
-    pub now: String,
+/// One row of the dividend list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DividendRow {
+    /// The ticker.
+    pub ticker: String,
+    /// First session at which a buyer no longer gets it, `YYYY-MM-DD`.
+    pub ex_date: String,
+    /// A share.
+    pub cash: f64,
+    /// Currency code.
+    pub currency: Option<String>,
+    /// When it is paid, `YYYY-MM-DD`.
+    pub pay_date: Option<String>,
+    /// Payments a year; 0 for one that does not recur.
+    pub frequency: Option<i64>,
+    /// What it is, in the code of the path that was asked: `CD`, `SC`, ... or `recurring`, ...
+    pub kind: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +108,20 @@ struct RawRow<'a> {
     split_from: Scalar<'a>,
     #[serde(default, borrow)]
     split_to: Scalar<'a>,
+    #[serde(default, borrow)]
+    ex_dividend_date: Scalar<'a>,
+    #[serde(default, borrow)]
+    cash_amount: Scalar<'a>,
+    #[serde(default, borrow)]
+    currency: Scalar<'a>,
+    #[serde(default, borrow)]
+    pay_date: Scalar<'a>,
+    #[serde(default, borrow)]
+    frequency: Scalar<'a>,
+    #[serde(default, borrow)]
+    dividend_type: Scalar<'a>,
+    #[serde(default, borrow)]
+    distribution_type: Scalar<'a>,
 }
 
 /// Reads a page of the ticker list.
@@ -134,19 +159,23 @@ pub fn splits_page(body: &[u8]) -> Result<Page<SplitRow>, FetchError> {
     })
 }
 
-/// Reads the provider's clock from its market status.
+/// Reads a page of the dividend list, of either path.
 ///
 /// # Errors
 ///
-/// [`FetchError::Body`] when it is not JSON or tells no time.
-pub fn server_time(body: &[u8]) -> Result<ServerTime, FetchError> {
-    #[derive(Deserialize)]
-    struct Status {
-        #[serde(rename = "serverTime")]
-        server_time: String,
-    }
-    let Object::<Status>(status) = serde_json::from_slice(body).map_err(|error| FetchError::body(&error))?;
-    Ok(ServerTime { now: status.server_time })
+/// [`FetchError::Body`] when it is not JSON or not a page of rows.
+pub fn dividends_page(body: &[u8]) -> Result<Page<DividendRow>, FetchError> {
+    page(body, |row| {
+        Some(DividendRow {
+            ticker: row.ticker.text()?,
+            ex_date: row.ex_dividend_date.text()?,
+            cash: row.cash_amount.number(),
+            currency: row.currency.text(),
+            pay_date: row.pay_date.text(),
+            frequency: row.frequency.whole(),
+            kind: row.dividend_type.text().or(row.distribution_type.text()),
+        })
+    })
 }
 
 /// The `status` and the provider's own words in an answer of any kind; neither where it is not JSON.
@@ -211,7 +240,7 @@ mod tests {
         assert!(tickers_page(br#"{"results":null}"#).unwrap().rows.is_empty());
         assert!(splits_page(b"{}").unwrap().rows.is_empty());
         assert!(tickers_page(b"<html>").is_err());
-        assert!(server_time(br#"{"market":"open"}"#).is_err());
+        assert!(dividends_page(br#"{"results":[]}"#).unwrap().rows.is_empty());
         assert_eq!(provider_words(b"<html>"), (None, None));
         assert_eq!(provider_words(br#"{"error":"no","status":3}"#), (None, Some("no".to_owned())));
     }

@@ -149,7 +149,7 @@ impl Scalar<'_> {
     }
 
     /// Text, or a whole number as text: some answers number their requests.
-    fn label(self) -> Option<String> {
+    pub(super) fn label(self) -> Option<String> {
         match self {
             Self::Unsigned(n) => Some(n.to_string()),
             other => other.text(),

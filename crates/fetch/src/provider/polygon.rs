@@ -1,46 +1,55 @@
-//! Polygon.io, now Massive: raw bars by grouped day or by symbol range, the ticker list, splits, the clock.
+//! Polygon.io, now Massive.
 //!
-//! Here are the paths. What its answers mean is in [`verdict`], what becomes of their rows in [`rows`].
+//! Here is what its calls share; the paths stand by noun in the modules beside: [`bars`] as the engine asks for
+//! them, [`aggregates`] of every interval, [`snapshot`], [`tickers`], [`actions`] of companies, and the
+//! [`market`]'s hours. What its answers mean is in [`verdict`], what becomes of their rows in [`rows`], what the
+//! key's plan leaves out in [`plan`].
 
+mod actions;
+mod aggregates;
+mod bars;
 mod config;
+mod market;
+mod plan;
+mod resume;
 mod rows;
+mod snapshot;
+mod tickers;
 mod verdict;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use panscan_core::block::Provenance;
 use panscan_core::panel::Split;
 use panscan_core::port::{
-    BarAsk, BarSource, Errand, Fetched, Pending, SourceError, SourceStats, SourceStatus,
+    BarAsk, BarSource, Dividend, Errand, Fetched, Pending, Rename, SourceError, SourceStats, SourceStatus,
 };
-use panscan_core::snapshot::MarketId;
 use panscan_core::symbol::Symbol;
-use panscan_core::time::{SessionDate, Timeframe};
+use panscan_core::time::SessionDate;
 use panscan_core::universe::Listing;
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 
-use self::rows::Asked;
+use self::plan::{Part, Plan};
+use self::resume::Unfinished;
 use self::verdict::Verdict;
 use super::paging::Pages;
 use crate::caller::{Access, Caller, Topic};
 use crate::client;
 use crate::config::base_address;
-use crate::decode::{self, Aggregates, Page};
+use crate::decode::{One, Page};
 use crate::error::FetchError;
 use crate::scribe::Scribe;
 use crate::secret::Secret;
 
+pub use self::aggregates::{Aggregate, AggregateSeries, AggregatesAsk, OpenClose, PreviousClose, Timespan};
 pub use self::config::PolygonConfig;
+pub use self::market::{MarketHours, MarketStatus};
+pub use self::snapshot::{Movers, TickerSnapshot};
+pub use self::tickers::{TickerDetails, TickersAsk};
 
 /// Its name in provenance, logs and errors.
 const NAME: &str = "polygon";
-
-const RANGE: &str = "/v2/aggs/ticker/{ticker}/range/{n}/{span}/{from}/{to}";
-const GROUPED: &str = "/v2/aggs/grouped/locale/us/market/stocks/{date}";
-const TICKERS: &str = "/v3/reference/tickers";
-const SPLITS: &str = "/v3/reference/splits";
-const STATUS: &str = "/v1/marketstatus/now";
 
 /// The provider.
 pub struct Polygon {
@@ -48,6 +57,9 @@ pub struct Polygon {
     caller: Caller,
     scribe: Scribe,
     verdict: Arc<Verdict>,
+    plan: Plan,
+    unfinished: Unfinished,
+    delayed: AtomicBool,
 }
 
 impl Polygon {
@@ -69,124 +81,102 @@ impl Polygon {
             missing: key.is_empty().then(|| scribe.bad_key("no key is configured; set POLYGON_API_KEY")),
         };
         let caller = Caller::new(scribe.clone(), access, &config.calls, verdict.clone(), config.clock)?;
-        Ok(Self { name, caller, scribe, verdict })
+        Ok(Self {
+            name,
+            caller,
+            scribe,
+            verdict,
+            plan: Plan::default(),
+            unfinished: Unfinished::default(),
+            delayed: AtomicBool::new(false),
+        })
     }
 
-    async fn bars(&self, ask: &BarAsk, errand: Errand) -> Result<Fetched, SourceError> {
-        let what = ask.to_string();
-        let not_offered = || SourceError::NotOffered { provider: self.name.clone(), what: what.clone() };
-        let asked = Asked::new(ask).ok_or_else(not_offered)?;
-        let (template, query) = match ask {
-            BarAsk::Day(session) => (
-                GROUPED,
-                format!(
-                    "/v2/aggs/grouped/locale/us/market/stocks/{session}?adjusted=false&include_otc=false"
-                ),
-            ),
-            BarAsk::FlatFile { .. } => return Err(not_offered()),
-            BarAsk::Range { symbol, timeframe, from, to } => {
-                let span = match timeframe {
-                    Timeframe::Minutes(n) => format!("{n}/minute"),
-                    Timeframe::Day => "1/day".to_owned(),
-                    Timeframe::Week | Timeframe::Month => {
-                        let message = "bars of weeks and months are made from days; ask for 1d";
-                        return Err(self.scribe.refused(&what, message));
-                    }
-                };
-                if to < from {
-                    return Err(self.scribe.refused(&what, "to is before from"));
-                }
-                let ticker = in_path(symbol);
-                (
-                    RANGE,
-                    format!(
-                        "/v2/aggs/ticker/{ticker}/range/{span}/{from}/{to}?\
-                         adjusted=false&sort=asc&limit=50000"
-                    ),
-                )
-            }
-        };
-        let topic = Topic::data(template, &what, errand);
-        let first = self.caller.url(&query)?;
-        let mut pages = Pages::new(self.caller.base(), &first, Some(("adjusted", "false")));
-        let (mut rows, mut calls, mut next) = (Vec::new(), 0, Some(first));
-        let mut asked_twice = false;
-        while let Some(url) = next.take() {
-            calls += 1;
-            let Some((page, _)) = self.caller.call(topic, &url, decode::aggregates).await? else { break };
-            self.verdict.check_page(&what, &asked, &page)?;
-            if page.is_suspiciously_empty() && page.next_url.is_none() && !asked_twice {
-                asked_twice = true;
-                next = Some(url);
-                continue;
-            }
-            let Aggregates { next_url, rows: read, .. } = page;
-            rows.push(read);
-            next =
-                pages.next(next_url.as_deref()).map_err(|message| self.scribe.unreadable(&what, &message))?;
-        }
-        let provenance = Provenance { provider: self.name.clone(), fetched_at: self.caller.clock().now() };
-        let task = tokio::task::spawn_blocking(move || asked.block(&rows, provenance));
-        let (block, quarantined) =
-            task.await.map_err(|error| self.scribe.unreadable(&what, &error.to_string()))?;
-        if !quarantined.is_empty() {
-            tracing::info!(provider = NAME, what, rows = quarantined.len(), "rows quarantined");
-        }
-        Ok(Fetched { block, quarantined, calls })
+    /// Whether the newest answer said that its data is delayed, which plans below real time do by 15 minutes.
+    #[must_use]
+    pub fn is_delayed(&self) -> bool {
+        self.delayed.load(Ordering::Relaxed)
     }
 
-    /// All rows of a reference list.
+    fn note_status(&self, status: Option<&str>) {
+        match status {
+            Some("DELAYED") => self.delayed.store(true, Ordering::Relaxed),
+            Some("OK") => self.delayed.store(false, Ordering::Relaxed),
+            _ => {}
+        }
+    }
+
+    /// One call within what the plan is known to include; `None` is "no such thing".
+    async fn part<T: Send + 'static>(
+        &self,
+        template: &'static str,
+        query: &str,
+        what: &str,
+        sessions: Option<(SessionDate, SessionDate)>,
+        errand: Errand,
+        read: fn(&[u8]) -> Result<T, FetchError>,
+    ) -> Result<Option<T>, SourceError> {
+        let part = Part { what, template, sessions };
+        self.plan.check(&self.name, part, self.caller.clock().now())?;
+        let url = self.caller.url(query)?;
+        let answer = self.caller.call(Topic::data(template, what, errand), &url, read).await;
+        match answer {
+            Ok(answer) => Ok(answer.map(|(read, _)| read)),
+            Err(error) => Err(self.plan.learn(part, error, self.caller.clock().now())),
+        }
+    }
+
+    /// An answer about one thing; `None` is "no such thing".
+    async fn one<T: Send + 'static>(
+        &self,
+        template: &'static str,
+        query: &str,
+        what: &str,
+        sessions: Option<(SessionDate, SessionDate)>,
+        errand: Errand,
+        read: fn(&[u8]) -> Result<One<T>, FetchError>,
+    ) -> Result<Option<T>, SourceError> {
+        let one = self.part(template, query, what, sessions, errand, read).await?;
+        let Some(one) = one else { return Ok(None) };
+        self.verdict.check_status(what, one.status.as_deref(), one.message.as_deref())?;
+        if one.row.is_none() {
+            tracing::warn!(provider = NAME, what, "the answer holds nothing that can be read");
+        }
+        Ok(one.row)
+    }
+
+    /// All rows of a reference list; `None` where there is no such list.
     async fn list<T: Send + 'static>(
         &self,
         template: &'static str,
         query: &str,
         what: &str,
         read: fn(&[u8]) -> Result<Page<T>, FetchError>,
-    ) -> Result<Vec<T>, SourceError> {
+    ) -> Result<Option<Vec<T>>, SourceError> {
+        let part = Part { what, template, sessions: None };
+        self.plan.check(&self.name, part, self.caller.clock().now())?;
         let topic = Topic::data(template, what, Errand::interactive(0));
         let first = self.caller.url(&format!("{template}?{query}"))?;
         let mut pages = Pages::new(self.caller.base(), &first, None);
-        let (mut rows, mut next) = (Vec::new(), Some(first));
+        let (mut rows, mut next) = (None, Some(first));
         while let Some(url) = next.take() {
-            let Some((page, _)) = self.caller.call(topic, &url, read).await? else { break };
+            let answer = self.caller.call(topic, &url, read).await;
+            let answer = answer.map_err(|error| self.plan.learn(part, error, self.caller.clock().now()))?;
+            let Some((page, _)) = answer else { break };
             self.verdict.check_status(what, page.status.as_deref(), page.message.as_deref())?;
             if page.refused > 0 {
                 tracing::warn!(provider = NAME, what, rows = page.refused, "rows that cannot be read");
             }
-            rows.extend(page.rows);
+            rows.get_or_insert_with(Vec::new).extend(page.rows);
             next = pages
                 .next(page.next_url.as_deref())
                 .map_err(|message| self.scribe.unreadable(what, &message))?;
         }
         Ok(rows)
     }
-
-    async fn listed(&self) -> Result<Vec<Listing>, SourceError> {
-        let query = "market=stocks&active=true&limit=1000";
-        let rows = self.list(TICKERS, query, "the ticker list", decode::tickers_page).await?;
-        Ok(rows::listings(rows))
-    }
-
-    async fn split_since(&self, from: SessionDate) -> Result<Vec<Split>, SourceError> {
-        let query = format!("execution_date.gte={from}&limit=1000");
-        let rows = self.list(SPLITS, &query, "the splits", decode::splits_page).await?;
-        Ok(rows::splits(rows))
-    }
-
-    async fn clock_and_market(&self) -> Result<SourceStatus, SourceError> {
-        let what = "the market status";
-        let topic = Topic::status(STATUS, what);
-        let url = self.caller.url(STATUS)?;
-        let answer = self.caller.call(topic, &url, decode::server_time).await?;
-        let (time, answer) = answer.ok_or_else(|| self.scribe.unreadable(what, "there is none"))?;
-        let now = time.now.parse().map_err(|error: panscan_core::Error| {
-            self.scribe.unreadable(what, &format!("serverTime: {error}"))
-        })?;
-        Ok(SourceStatus { market: MarketId::new(answer.market.as_deref().unwrap_or(NAME)), now })
-    }
 }
 
-/// A symbol as a segment of a path.
+/// A symbol as a segment of a path or the value of a parameter.
 fn in_path(symbol: &Symbol) -> String {
     let mut text = String::with_capacity(symbol.as_str().len());
     for byte in symbol.as_str().bytes() {
@@ -209,11 +199,34 @@ impl BarSource for Polygon {
     }
 
     fn listings(&self) -> Pending<'_, Result<Vec<Listing>, SourceError>> {
-        Box::pin(self.listed())
+        Box::pin(self.tickers(TickersAsk { active: true, date: None }))
     }
 
     fn splits(&self, from: SessionDate) -> Pending<'_, Result<Vec<Split>, SourceError>> {
         Box::pin(self.split_since(from))
+    }
+
+    fn dividends(&self, from: SessionDate) -> Pending<'_, Result<Vec<Dividend>, SourceError>> {
+        Box::pin(self.dividends_since(from))
+    }
+
+    fn details<'a>(
+        &'a self,
+        symbol: &'a Symbol,
+        errand: Errand,
+    ) -> Pending<'a, Result<Option<Listing>, SourceError>> {
+        Box::pin(async move {
+            let details = self.ticker_details(symbol, None, errand).await?;
+            Ok(details.map(|details| details.listing))
+        })
+    }
+
+    fn renames<'a>(
+        &'a self,
+        symbol: &'a Symbol,
+        errand: Errand,
+    ) -> Pending<'a, Result<Vec<Rename>, SourceError>> {
+        Box::pin(self.tickers_of(symbol, errand))
     }
 
     fn status(&self) -> Pending<'_, Result<SourceStatus, SourceError>> {

@@ -7,12 +7,12 @@ use panscan_core::bar::BarFault;
 use panscan_core::block::{BarKey, Block, BlockBuilder, Provenance, Quarantined};
 use panscan_core::calendar::Calendar;
 use panscan_core::panel::Split;
-use panscan_core::port::BarAsk;
+use panscan_core::port::{BarAsk, Dividend};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe, Timestamp};
 use panscan_core::universe::{Listing, TextAttribute};
 
-use crate::decode::{Row, Rows, SplitRow, TickerRow};
+use crate::decode::{DividendRow, Row, Rows, SplitRow, TickerRow};
 
 /// The key of a row whose stamp cannot be read.
 const NO_KEY: BarKey = BarKey(i64::MIN);
@@ -150,6 +150,24 @@ pub(super) fn splits(rows: Vec<SplitRow>) -> Vec<Split> {
         tracing::warn!(rows = count - splits.len(), "splits without a symbol or a date");
     }
     splits
+}
+
+/// The dividends of the rows that name a symbol, a date and an amount.
+pub(super) fn dividends(rows: Vec<DividendRow>) -> Vec<Dividend> {
+    let count = rows.len();
+    let read = |row: DividendRow| {
+        Some(Dividend {
+            symbol: Symbol::new(&row.ticker).ok()?,
+            ex_date: row.ex_date.parse().ok()?,
+            cash: Some(row.cash).filter(|cash| cash.is_finite() && *cash > 0.0)?,
+            currency: row.currency.map(Arc::from),
+        })
+    };
+    let dividends: Vec<Dividend> = rows.into_iter().filter_map(read).collect();
+    if dividends.len() < count {
+        tracing::warn!(rows = count - dividends.len(), "dividends without a symbol, a date or an amount");
+    }
+    dividends
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use panscan_core::port::SourceError;
 
-use super::rows::Asked;
+use super::bars::Question;
 use crate::caller::Judge;
 use crate::client::Answer;
 use crate::decode::{Aggregates, provider_words};
@@ -82,13 +82,19 @@ impl Verdict {
     }
 
     /// Refuses a page of bars that is not about what was asked for: nothing of it may be kept.
-    pub(super) fn check_page(&self, what: &str, asked: &Asked, page: &Aggregates) -> Result<(), SourceError> {
+    pub(super) fn check_page(&self, question: &Question<'_>, page: &Aggregates) -> Result<(), SourceError> {
+        let what = question.what;
         self.check_status(what, page.status.as_deref(), page.message.as_deref())?;
-        if page.adjusted == Some(true) && !page.rows.is_empty() {
-            return Err(self.scribe.unreadable(what, "the prices are adjusted, and raw ones were asked for"));
+        // Said of an empty page it means nothing.
+        if !page.rows.is_empty() && page.adjusted.is_some_and(|adjusted| adjusted != question.adjusted) {
+            let message = match question.adjusted {
+                false => "the prices are adjusted, and raw ones were asked for",
+                true => "the prices are raw, and adjusted ones were asked for",
+            };
+            return Err(self.scribe.unreadable(what, message));
         }
-        if let (Some(symbol), Some(ticker)) = (asked.symbol(), &page.ticker)
-            && ticker != symbol.as_str()
+        if let (Some(wanted), Some(ticker)) = (question.ticker, &page.ticker)
+            && ticker != wanted
         {
             let ticker = panscan_core::error::shortened(ticker);
             return Err(self.scribe.unreadable(what, &format!("the page is about {ticker}")));
@@ -96,7 +102,7 @@ impl Verdict {
         if let Some(claimed) = page.results_count
             && claimed != page.rows.len() as u64
         {
-            tracing::debug!(what, claimed, rows = page.rows.len(), "resultsCount differs from the rows");
+            tracing::info!(what, claimed, rows = page.rows.len(), "resultsCount differs from the rows");
         }
         Ok(())
     }

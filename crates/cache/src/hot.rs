@@ -6,7 +6,7 @@
 //! and leaves the main one as it is.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use panscan_core::block::Block;
 use panscan_core::port::{BlockKey, TierStats};
@@ -16,6 +16,7 @@ use panscan_core::time::Timeframe;
 
 use crate::key::Name;
 use crate::locked;
+use crate::packed::{Packed, Ticket};
 
 /// Charged for every block beside its own bytes: map slot, queue slot, key.
 const OVERHEAD_BYTES: u64 = 256;
@@ -30,6 +31,8 @@ const GHOSTS_MIN: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Hot {
     capacity: u64,
+    /// Where blocks go that are put out and own their numbers; mapped ones can be mapped again.
+    below: Option<Arc<Packed>>,
     state: Mutex<State>,
 }
 
@@ -62,8 +65,8 @@ pub(crate) fn axis_bytes(block: &Block) -> u64 {
 
 impl Hot {
     /// An empty tier of this many bytes.
-    pub(crate) fn new(capacity: u64) -> Self {
-        Self { capacity, state: Mutex::default() }
+    pub(crate) fn new(capacity: u64, below: Option<Arc<Packed>>) -> Self {
+        Self { capacity, below, state: Mutex::default() }
     }
 
     /// The blocks that are here, in the order of `keys`.
@@ -88,10 +91,32 @@ impl Hot {
 
     /// Keeps a block of which `heap_bytes` lie on the heap, replacing what was there.
     pub(crate) fn put(&self, name: Name, block: Block, heap_bytes: u64) {
-        let bytes = heap_bytes.saturating_add(OVERHEAD_BYTES);
+        self.put_into(&mut locked(&self.state), name, block, heap_bytes);
+    }
+
+    /// As [`Hot::put`], for a new version: an older one below is forgotten in the same moment.
+    pub(crate) fn replace(&self, name: Name, block: Block, heap_bytes: u64) {
         let state = &mut *locked(&self.state);
+        if let Some(below) = &self.below {
+            below.forget(&name);
+        }
+        self.put_into(state, name, block, heap_bytes);
+    }
+
+    /// As [`Hot::put`], for a block from below, unless it was replaced since.
+    pub(crate) fn promote(&self, name: Name, block: Block, heap_bytes: u64, ticket: Ticket) {
+        let state = &mut *locked(&self.state);
+        if self.below.as_ref().is_some_and(|below| below.is_current(&name, ticket)) {
+            self.put_into(state, name, block, heap_bytes);
+        }
+    }
+
+    fn put_into(&self, state: &mut State, name: Name, block: Block, heap_bytes: u64) {
+        let bytes = heap_bytes.saturating_add(OVERHEAD_BYTES);
+        let below = self.below.as_deref();
         if bytes > self.capacity {
             state.remove(&name);
+            leave(name, block, bytes, below);
             return;
         }
         if let Some(slot) = state.slots.get_mut(&name) {
@@ -113,9 +138,9 @@ impl Hot {
         }
         while state.small_bytes + state.main_bytes > self.capacity {
             if state.main.is_empty() || state.small_bytes > self.capacity / SMALL_SHARE {
-                state.leave_small();
+                state.leave_small(below);
             } else {
-                state.leave_main();
+                state.leave_main(below);
             }
         }
     }
@@ -148,7 +173,7 @@ impl Hot {
 
 impl State {
     /// Puts the oldest block of the small queue out, or into the main queue if it was used.
-    fn leave_small(&mut self) {
+    fn leave_small(&mut self, below: Option<&Packed>) {
         let Some(name) = self.small.pop_front() else { return };
         let Some(slot) = self.slots.get_mut(&name) else { return };
         self.small_bytes -= slot.bytes;
@@ -159,7 +184,9 @@ impl State {
             self.main.push_back(name);
             return;
         }
-        self.slots.remove(&name);
+        if let Some(slot) = self.slots.remove(&name) {
+            leave(name.clone(), slot.block, slot.bytes, below);
+        }
         self.evictions += 1;
         if self.ghost_set.insert(name.clone()) {
             self.ghosts.push_back(name);
@@ -172,7 +199,7 @@ impl State {
     }
 
     /// Puts out the first block of the main queue that was not used since it last came by.
-    fn leave_main(&mut self) {
+    fn leave_main(&mut self, below: Option<&Packed>) {
         while let Some(name) = self.main.pop_front() {
             let Some(slot) = self.slots.get_mut(&name) else { continue };
             if slot.uses > 0 {
@@ -181,7 +208,9 @@ impl State {
                 continue;
             }
             self.main_bytes -= slot.bytes;
-            self.slots.remove(&name);
+            if let Some(slot) = self.slots.remove(&name) {
+                leave(name, slot.block, slot.bytes, below);
+            }
             self.evictions += 1;
             return;
         }
@@ -197,6 +226,13 @@ impl State {
             *bytes -= slot.bytes;
             queue.retain(|other| other != name);
         }
+    }
+}
+
+/// Hands a block that was put out to the tier below, where it owns its numbers: mapped ones can be mapped again.
+fn leave(name: Name, block: Block, bytes: u64, below: Option<&Packed>) {
+    if let Some(below) = below.filter(|_| bytes >= block.bytes() as u64) {
+        below.take(name, block);
     }
 }
 
@@ -226,7 +262,7 @@ mod tests {
 
     #[test]
     fn never_holds_more_than_its_bytes() {
-        let hot = Hot::new(20 << 10);
+        let hot = Hot::new(20 << 10, None);
         for n in 0..1000 {
             put(&hot, n % 137);
             if n % 3 == 0 {
@@ -245,7 +281,7 @@ mod tests {
 
     #[test]
     fn one_long_read_leaves_what_is_used_often() {
-        let hot = Hot::new(20 << 10);
+        let hot = Hot::new(20 << 10, None);
         for n in 0..10 {
             put(&hot, n);
             assert!(has(&hot, n));
@@ -260,7 +296,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_soon_stays() {
-        let hot = Hot::new(20 << 10);
+        let hot = Hot::new(20 << 10, None);
         for n in 0..30 {
             put(&hot, n);
         }
@@ -274,7 +310,7 @@ mod tests {
 
     #[test]
     fn replacing_changes_the_block_and_the_bytes() {
-        let hot = Hot::new(20 << 10);
+        let hot = Hot::new(20 << 10, None);
         put(&hot, 1);
         let (name, _) = day(1);
         hot.put(name, day(2).1, 100);

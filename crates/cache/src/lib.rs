@@ -1,4 +1,4 @@
-//! The tiers that keep fetched bars: decoded blocks in memory above memory-mapped files on disk.
+//! The tiers that keep fetched bars: decoded blocks in memory, packed ones below them, memory-mapped files on disk.
 //!
 //! [`Tiers`] is the [`SeriesStore`](panscan_core::port::SeriesStore) of one server. What a file looks like, byte
 //! by byte and with a NumPy reader, is written down in `FORMAT.md`. Deliberately absent: providers, splits,
@@ -9,6 +9,7 @@ compile_error!(
     "store files are little-endian and are mapped as they are; big-endian targets are not supported"
 );
 
+pub mod codec;
 mod error;
 mod file;
 mod format;
@@ -17,6 +18,7 @@ mod index;
 mod key;
 mod map;
 mod note;
+mod packed;
 mod stage;
 mod tiers;
 mod verify;

@@ -1,8 +1,9 @@
-//! The store of one server: memory above files. A read promotes, a write goes through. Not here: the tiers
+//! The store of one server: memory above packed memory above files. A read promotes, a write goes through. Not here: the tiers
 //! themselves; this module joins them and keeps their blocking work off the runtime's threads.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use panscan_core::block::Block;
@@ -17,6 +18,7 @@ use crate::file::Shelf;
 use crate::hot::{Hot, axis_bytes};
 use crate::locked;
 use crate::note::NOTE_BYTES_MAX;
+use crate::packed::Packed;
 
 /// Batches that read from disk at once.
 const READS_MAX: usize = 4;
@@ -28,21 +30,32 @@ const NOTES_MAX: usize = 256;
 /// A small document and when it was kept.
 type Note = (Timestamp, Vec<u8>);
 
-/// How large the tiers are and where the files lie.
+/// How large the tiers are and where the files lie; as it is by default, memory only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TiersConfig {
     /// The store's folder, created if it is not there; `None`: memory only.
     pub dir: Option<PathBuf>,
     /// Bytes of decoded blocks kept in memory.
     pub l1_bytes: u64,
+    /// Bytes of packed blocks kept in memory; 0: none.
+    pub l2_bytes: u64,
     /// Bytes of block files kept on disk. Notes are not counted.
     pub l3_bytes: u64,
 }
 
-/// L1 and L3 as one [`SeriesStore`]. Its futures need a Tokio runtime.
+impl Default for TiersConfig {
+    fn default() -> Self {
+        Self { dir: None, l1_bytes: 1 << 30, l2_bytes: 0, l3_bytes: 64 << 30 }
+    }
+}
+
+/// L1, L2 and L3 as one [`SeriesStore`]. Its futures need a Tokio runtime.
 #[derive(Debug)]
 pub struct Tiers {
     hot: Arc<Hot>,
+    packed: Option<Arc<Packed>>,
+    /// Whether a thread packs what L1 put out.
+    packing: Arc<AtomicBool>,
     shelf: Option<Arc<Shelf>>,
     /// Notes where there is no folder, by market and name.
     notes: Mutex<BTreeMap<(MarketId, String), Note>>,
@@ -62,8 +75,11 @@ impl Tiers {
             Some(dir) => Some(Arc::new(Shelf::open(dir, config.l3_bytes)?)),
             None => None,
         };
+        let packed = (config.l2_bytes > 0).then(|| Arc::new(Packed::new(config.l2_bytes)));
         Ok(Self {
-            hot: Arc::new(Hot::new(config.l1_bytes)),
+            hot: Arc::new(Hot::new(config.l1_bytes, packed.clone())),
+            packed,
+            packing: Arc::default(),
             shelf,
             notes: Mutex::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
@@ -76,31 +92,52 @@ impl Tiers {
         let missing: Vec<usize> = (0..keys.len()).filter(|i| hot[*i].is_none()).collect();
         let mut found: Vec<Option<Found>> =
             hot.into_iter().map(|block| block.map(|block| Found { block, tier: "l1" })).collect();
-        let Some(shelf) = self.shelf.clone().filter(|_| !missing.is_empty()) else { return found };
+        if missing.is_empty() || (self.packed.is_none() && self.shelf.is_none()) {
+            return found;
+        }
         let asked: Vec<BlockKey> = missing.iter().map(|i| keys[*i].clone()).collect();
         let (market, hot) = (market.clone(), self.hot.clone());
-        let loaded = blocking(&self.reads, move || {
-            shelf.read(&market, &asked, &|name, loaded| {
-                hot.put(name, loaded.block.clone(), loaded.heap_bytes);
-            })
-        });
+        let (packed, shelf) = (self.packed.clone(), self.shelf.clone());
+        let loaded =
+            blocking(&self.reads, move || below(&hot, packed.as_deref(), shelf.as_deref(), &market, &asked));
         for (i, block) in missing.into_iter().zip(loaded.await.unwrap_or_default()) {
-            found[i] = block.map(|block| Found { block, tier: "l3" });
+            found[i] = block;
         }
+        self.pack_waiting();
         found
+    }
+
+    /// Has what L1 put out packed, on a thread that nobody waits for.
+    fn pack_waiting(&self) {
+        let Some(packed) = self.packed.clone().filter(|packed| packed.has_waiting()) else { return };
+        if self.packing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let packing = self.packing.clone();
+        tokio::task::spawn_blocking(move || {
+            loop {
+                while packed.pack_one() {}
+                packing.store(false, Ordering::Release);
+                // What came between the last look and the sign that nobody packs is packed as well.
+                if !packed.has_waiting() || packing.swap(true, Ordering::AcqRel) {
+                    break;
+                }
+            }
+        });
     }
 
     async fn write_all(&self, market: &MarketId, blocks: &[(BlockKey, Block)]) -> Result<(), StoreError> {
         let hot = self.hot.clone();
         let keep = move |name, block: &Block| {
-            hot.put(name, block.clone(), block.bytes() as u64 + axis_bytes(block));
+            hot.replace(name, block.clone(), block.bytes() as u64 + axis_bytes(block));
         };
         let Some(shelf) = self.shelf.clone() else {
             blocks.iter().for_each(|(key, block)| keep((market.clone(), key.clone()), block));
+            self.pack_waiting();
             return Ok(());
         };
         let (market, blocks) = (market.clone(), blocks.to_vec());
-        blocking(&self.writes, move || {
+        let result = blocking(&self.writes, move || {
             let result = shelf.write(&market, &blocks, &keep);
             if let Err(StoreError::Io { .. }) = result {
                 // This process goes on with what it has fetched; only the next one will have to fetch it again.
@@ -108,7 +145,9 @@ impl Tiers {
             }
             result
         })
-        .await?
+        .await?;
+        self.pack_waiting();
+        result
     }
 }
 
@@ -128,6 +167,7 @@ impl SeriesStore for Tiers {
     fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>> {
         Box::pin(async move {
             let mut symbols = self.hot.symbols(market, timeframe);
+            symbols.extend(self.packed.iter().flat_map(|packed| packed.symbols(market, timeframe)));
             symbols.extend(self.shelf.iter().flat_map(|shelf| shelf.symbols(market, timeframe)));
             symbols.sort_unstable();
             symbols.dedup();
@@ -185,8 +225,40 @@ impl SeriesStore for Tiers {
     }
 
     fn stats(&self) -> Vec<TierStats> {
-        std::iter::once(self.hot.stats()).chain(self.shelf.iter().map(|shelf| shelf.stats())).collect()
+        let mut stats = vec![self.hot.stats()];
+        stats.extend(self.packed.iter().map(|packed| packed.stats()));
+        stats.extend(self.shelf.iter().map(|shelf| shelf.stats()));
+        stats
     }
+}
+
+/// What the tiers below L1 have of `keys`, in their order; L1 is given it too.
+fn below(
+    hot: &Hot,
+    packed: Option<&Packed>,
+    shelf: Option<&Shelf>,
+    market: &MarketId,
+    keys: &[BlockKey],
+) -> Vec<Option<Found>> {
+    let mut found: Vec<Option<Found>> = vec![None; keys.len()];
+    if let Some(packed) = packed {
+        for (found, key) in found.iter_mut().zip(keys) {
+            let name = (market.clone(), key.clone());
+            let Some((block, ticket)) = packed.get(&name) else { continue };
+            hot.promote(name, block.clone(), block.bytes() as u64 + axis_bytes(&block), ticket);
+            *found = Some(Found { block, tier: "l2" });
+        }
+    }
+    let Some(shelf) = shelf else { return found };
+    let missing: Vec<usize> = (0..keys.len()).filter(|i| found[*i].is_none()).collect();
+    let asked: Vec<BlockKey> = missing.iter().map(|i| keys[*i].clone()).collect();
+    let loaded = shelf.read(market, &asked, &|name, loaded| {
+        hot.put(name, loaded.block.clone(), loaded.heap_bytes);
+    });
+    for (i, block) in missing.into_iter().zip(loaded) {
+        found[i] = block.map(|block| Found { block, tier: "l3" });
+    }
+    found
 }
 
 /// Runs `work` on a thread that may block, once one of the bounded places is free. Work that has begun is

@@ -188,8 +188,13 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
 ///
 /// [`AppError::Store`] when the folder cannot be used.
 pub fn store(dir: Option<PathBuf>, settings: &Settings) -> Result<Arc<Tiers>, AppError> {
-    let (l1_bytes, l3_bytes) = (settings.tiers.l1_bytes, settings.tiers.l3_bytes);
-    Ok(Arc::new(Tiers::open(TiersConfig { dir, l1_bytes, l3_bytes })?))
+    let tiers = &settings.tiers;
+    Ok(Arc::new(Tiers::open(TiersConfig {
+        dir,
+        l1_bytes: tiers.l1_bytes,
+        l2_bytes: tiers.l2_bytes,
+        l3_bytes: tiers.l3_bytes,
+    })?))
 }
 
 fn attributes(path: Option<&Path>) -> Result<Arc<[Listing]>, AppError> {

@@ -2,6 +2,7 @@
 //!
 //! A case and its baseline take turns in bursts, so that a machine whose speed drifts slows both.
 
+mod codec;
 mod decode;
 mod http;
 mod market;
@@ -9,6 +10,7 @@ mod report;
 mod scan;
 mod stream;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 pub use self::report::{Case, Report};
@@ -24,6 +26,8 @@ pub struct Options {
     pub iterations: Option<usize>,
     /// Threads of the backend.
     pub threads: usize,
+    /// The folder of recorded data.
+    pub recorded: PathBuf,
     /// A filter instead of the standard scan's columns.
     pub scan: Option<String>,
 }
@@ -33,7 +37,7 @@ pub struct Options {
 #[non_exhaustive]
 pub enum BenchError {
     /// There is no such suite.
-    #[error("there is no suite {name:?}; this build has scan, decode and stream")]
+    #[error("there is no suite {name:?}; this build has scan, decode, codec and stream")]
     NoSuite {
         /// The name as given.
         name: String,
@@ -66,6 +70,7 @@ pub async fn run(suite: &str, options: &Options, progress: &dyn Fn(&Case)) -> Re
     let cases = match suite {
         "scan" => scan::run(options, progress).await?,
         "decode" => decode::run(options, progress).await?,
+        "codec" => codec::run(&options.recorded, options, progress)?,
         "stream" => stream::run(options, progress).await?,
         name => return Err(BenchError::NoSuite { name: name.to_owned() }),
     };

@@ -38,6 +38,8 @@ pub struct Settings {
     pub redis: RedisSettings,
     /// What computes.
     pub compute: ComputeSettings,
+    /// Folder of recorded data for measurements.
+    pub recorded: PathBuf,
     /// The server that commands ask, an http or https URL.
     pub client_server: String,
     /// Every value as it may be shown, with its origin, in the order of the reference page.
@@ -115,6 +117,8 @@ pub struct TierSettings {
     pub store: PathBuf,
     /// Bound of the tier of decoded columns, bytes.
     pub l1_bytes: u64,
+    /// Bound of the compressed tier in memory, bytes.
+    pub l2_bytes: u64,
     /// Bound of the file tier, bytes.
     pub l3_bytes: u64,
 }
@@ -192,6 +196,7 @@ pub fn load(
         tiers: tiers(&mut layers),
         redis: redis(&mut layers),
         compute: compute(&mut layers),
+        recorded: path(&mut layers, &names::TEST_DATA),
         client_server: layers.get(&names::SERVER, value::url(&["http", "https"])),
         shown: Vec::new(),
     };
@@ -342,6 +347,7 @@ fn tiers(layers: &mut Layers<'_>) -> TierSettings {
     TierSettings {
         store: path(layers, &names::STORE),
         l1_bytes: layers.get(&names::L1_BYTES, value::bytes),
+        l2_bytes: layers.get(&names::L2_BYTES, value::bytes),
         l3_bytes: layers.get(&names::L3_BYTES, value::bytes),
     }
 }
@@ -378,13 +384,11 @@ fn compute(layers: &mut Layers<'_>) -> ComputeSettings {
 /// Settings that nothing acts on yet: read, so that a wrong one is known before something does.
 fn later(layers: &mut Layers<'_>) {
     let second = Duration::from_secs(1);
-    layers.get(&names::TEST_DATA, value::words);
     layers.get(&names::PEERS, value::words);
     layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
     layers.get(&names::HISTORY_MINUTE, value::count(1, 1_024));
     layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
     layers.get(&names::PREFETCH, value::switch);
-    layers.get(&names::L2_BYTES, value::bytes);
     layers.find(&names::DATABASE_URL, |text| match text.split_once(':') {
         Some(("sqlite" | "postgres", _)) => Ok(()),
         _ => Err("expected a sqlite: or postgres: URL".to_owned()),

@@ -215,7 +215,7 @@ async fn a_file_that_vanished_is_a_miss() {
 fn one_folder_has_one_server() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), 0);
-    let config = TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l3_bytes: 0 };
+    let config = TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
     let error = Tiers::open(config.clone()).unwrap_err();
     assert!(matches!(&error, CacheError::Locked { path } if path == dir.path()));
     assert!(error.to_string().contains("--store"), "{error}");
@@ -223,7 +223,7 @@ fn one_folder_has_one_server() {
     Tiers::open(config).unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let config = TiersConfig { dir: Some(file), l1_bytes: 0, l3_bytes: 0 };
+    let config = TiersConfig { dir: Some(file), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
     assert!(matches!(Tiers::open(config), Err(CacheError::Io { .. })));
 }
 
@@ -248,7 +248,7 @@ async fn a_write_that_cannot_be_stored_says_so_and_stays_in_memory() {
 async fn the_file_tier_stays_within_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let l3_bytes = 100 << 10;
-    let config = TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l3_bytes };
+    let config = TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes };
     let store = Tiers::open(config).unwrap();
     for n in 0..40 {
         let names = [day(n), symbol(&format!("S{n}"))];
@@ -264,7 +264,7 @@ async fn the_file_tier_stays_within_its_bytes() {
 
 #[tokio::test]
 async fn without_a_folder_memory_alone_answers() {
-    let store = Tiers::open(TiersConfig { dir: None, l1_bytes: 1 << 20, l3_bytes: 0 }).unwrap();
+    let store = Tiers::open(TiersConfig { dir: None, l1_bytes: 1 << 20, l2_bytes: 0, l3_bytes: 0 }).unwrap();
     let kept = block(&symbol("A"), 0, 5, 1);
     write_one(&store, &symbol("A"), &kept).await.unwrap();
     assert!(same(&read_one(&store, &symbol("A")).await.unwrap().0, &kept));
@@ -279,7 +279,13 @@ async fn without_a_folder_memory_alone_answers() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writers_and_readers_at_once_see_whole_versions() {
     let dir = tempfile::tempdir().unwrap();
-    let store = std::sync::Arc::new(open(dir.path(), 40 << 10));
+    let config = TiersConfig {
+        dir: Some(dir.path().to_owned()),
+        l1_bytes: 40 << 10,
+        l2_bytes: 1 << 20,
+        l3_bytes: 1 << 30,
+    };
+    let store = std::sync::Arc::new(Tiers::open(config).unwrap());
     let keys = [day(0), day(1), symbol("A")];
     let mut tasks = tokio::task::JoinSet::new();
     for key in keys.clone() {
@@ -314,4 +320,29 @@ async fn writers_and_readers_at_once_see_whole_versions() {
     for key in keys {
         assert!(same(&read_one(&store, &key).await.unwrap().0, &block(&key, 60, 60, 60)));
     }
+}
+
+#[tokio::test]
+async fn what_memory_puts_out_is_packed_and_comes_back_from_there() {
+    let config = TiersConfig { dir: None, l1_bytes: 40 << 10, l2_bytes: 1 << 20, l3_bytes: 0 };
+    let store = Tiers::open(config).unwrap();
+    let keys: Vec<BlockKey> = (0..40).map(day).collect();
+    for key in &keys {
+        write_one(&store, key, &block(key, 60, 0, 1)).await.unwrap();
+    }
+    for key in &keys {
+        let (found, tier_name) = read_one(&store, key).await.unwrap();
+        assert!(same(&found, &block(key, 60, 0, 1)), "{key:?} from {tier_name}");
+    }
+    let (l1, l2) = (tier(&store, "l1"), tier(&store, "l2"));
+    assert!(l1.bytes <= l1.capacity_bytes && l2.hits > 20, "{l1:?} {l2:?}");
+    // A newer version is never hidden by the packed older one.
+    for key in &keys {
+        write_one(&store, key, &block(key, 60, 0, 2)).await.unwrap();
+        assert!(same(&read_one(&store, key).await.unwrap().0, &block(key, 60, 0, 2)));
+    }
+    for key in &keys {
+        assert!(same(&read_one(&store, key).await.unwrap().0, &block(key, 60, 0, 2)));
+    }
+    assert_eq!(store.symbols(&market(), Timeframe::Day).await, []);
 }

@@ -68,7 +68,7 @@ impl Desk {
         config.calls.max_retries = self.retries;
         // Some faults hold an answer back for a minute.
         config.calls.read_timeout = std::time::Duration::from_secs(1);
-        let tiers = TiersConfig { dir: dir.map(Path::to_owned), l1_bytes: 1 << 30, l3_bytes: 1 << 30 };
+        let tiers = TiersConfig { dir: dir.map(Path::to_owned), l3_bytes: 1 << 30, ..TiersConfig::default() };
         Parts {
             source: Arc::new(Polygon::new(config).unwrap()),
             store: Arc::new(Tiers::open(tiers).unwrap()),

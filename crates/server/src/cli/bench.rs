@@ -27,6 +27,7 @@ pub async fn run(args: BenchArgs, settings: &Settings, stop: &Stop) -> Result<Ex
         bars: args.bars as usize,
         iterations: args.iterations.map(|n| n as usize),
         threads: settings.compute.threads,
+        recorded: settings.recorded.clone(),
         scan: args.scan,
     };
     let notes = Notes::new(false);

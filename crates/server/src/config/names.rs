@@ -119,7 +119,7 @@ settings! {
     "Tiers" {
         STORE "PANSCAN_STORE" "store" Value("./panscan-store"), "folder", "the file tier", Active, Plain;
         L1_BYTES "PANSCAN_L1_BYTES" "l1_bytes" Value("1GiB"), "bytes", "bound of the tier of decoded columns in memory", Active, Plain;
-        L2_BYTES "PANSCAN_L2_BYTES" "l2_bytes" Value("1GiB"), "bytes", "bound of the compressed tier in memory", Idle, Plain;
+        L2_BYTES "PANSCAN_L2_BYTES" "l2_bytes" Value("1GiB"), "bytes", "bound of the compressed tier in memory", Active, Plain;
         L3_BYTES "PANSCAN_L3_BYTES" "l3_bytes" Value("64GiB"), "bytes", "bound of the file tier", Active, Plain;
         DATABASE_URL "PANSCAN_DATABASE_URL" "database_url" Absent("SQLite in the store"), "`sqlite:` or `postgres:` URL", "universe attributes, saved scans, keys' usage", Idle, Url;
         REDIS_HOST "REDIS_HOST" "redis_host" Value("localhost"), "host", "where Redis is", Idle, Plain;

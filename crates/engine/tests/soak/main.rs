@@ -125,7 +125,12 @@ fn parts(chaos: &Chaos, clock: &Arc<FixedClock>, folder: &Path) -> Parts {
     config.calls.read_timeout = Duration::from_secs(1);
     config.calls.total_timeout = Duration::from_secs(3);
     config.calls.retry_factor = Duration::from_millis(20);
-    let tiers = TiersConfig { dir: Some(folder.to_owned()), l1_bytes: 1 << 20, l3_bytes: 1 << 30 };
+    let tiers = TiersConfig {
+        dir: Some(folder.to_owned()),
+        l1_bytes: 1 << 20,
+        l3_bytes: 1 << 30,
+        ..TiersConfig::default()
+    };
     Parts {
         source: Arc::new(Polygon::new(config).unwrap()),
         store: Arc::new(Tiers::open(tiers).unwrap()),

@@ -20,6 +20,7 @@ pub mod minutes;
 pub mod panel;
 pub mod plan;
 pub mod port;
+pub mod range;
 pub mod rank;
 pub mod recurrence;
 pub mod reference;

@@ -10,8 +10,8 @@ use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::panel::{Panel, SeriesBars};
 use panscan_core::port::Errand;
 use panscan_core::scan::{Adjustment, DataPolicy};
-use panscan_core::symbol::Symbol;
-use panscan_core::time::SessionDate;
+use panscan_core::symbol::{Symbol, SymbolId};
+use panscan_core::time::{SessionDate, Timestamp};
 use panscan_core::universe::{Listing, Population, Universe};
 use tokio::time::Instant;
 
@@ -75,6 +75,37 @@ pub struct BarsAnswer {
     pub elapsed: Duration,
 }
 
+/// Bars that are held as far as they can be had, to be taken out by symbol.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) published: Arc<Published>,
+    /// The symbols that are known, in the order asked for.
+    pub(crate) known: Vec<Symbol>,
+    pub(crate) failed: usize,
+    pub(crate) complete: bool,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) cost: Cost,
+    pub(crate) provider_calls: u64,
+    /// The snapshot's panel has all sessions.
+    inside: bool,
+    from: SessionDate,
+    to: SessionDate,
+}
+
+/// The ids of those that a universe has, each once and in this order, and those that it has not.
+pub(crate) fn found_in(universe: &Universe, symbols: &[String]) -> (Vec<SymbolId>, Vec<Symbol>) {
+    let mut seen = vec![false; universe.len()];
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for symbol in symbols {
+        match universe.find(symbol) {
+            Some(id) if !std::mem::replace(&mut seen[id.index()], true) => known.push(id),
+            Some(_) => {}
+            None => unknown.extend(Symbol::new(symbol).ok()),
+        }
+    }
+    (known, unknown)
+}
+
 impl Engine {
     /// Reads bars, fetching those that are missing as policy and deadline say.
     ///
@@ -92,51 +123,60 @@ impl Engine {
 
     async fn read_bars(&self, request: &BarsRequest) -> Result<BarsAnswer, EngineError> {
         let started = Instant::now();
+        let settled = self.settle(request).await?;
+        let series = self.take(&settled, &settled.known, request).await;
+        Ok(BarsAnswer {
+            published: settled.published,
+            series,
+            failed: settled.failed,
+            complete: settled.complete,
+            diagnostics: settled.diagnostics,
+            cost: settled.cost,
+            provider_calls: settled.provider_calls,
+            elapsed: started.elapsed(),
+        })
+    }
+
+    /// Has the bars held, as far as they can be had.
+    pub(crate) async fn settle(&self, request: &BarsRequest) -> Result<Settled, EngineError> {
         if request.adjustment == Adjustment::SplitsAndDividends {
             return Err(EngineError::Unimplemented { what: "adjustment for dividends".to_owned() });
         }
-        let mut published = self.pin(&request.pin).await?;
+        let mut published = self.pin_held(&request.pin).await?;
         let snapshot = published.snapshot.clone();
         let newest = snapshot.newest().unwrap_or_default();
         let to = request.to.unwrap_or(newest).min(newest);
         let from = request.from.unwrap_or(snapshot.history_start);
-        let mut known = Vec::new();
-        let mut unknown = Vec::new();
-        for symbol in &request.symbols {
-            match snapshot.universe.find(symbol) {
-                Some(id) if !known.contains(&id) => known.push(id),
-                Some(_) => {}
-                None => unknown.extend(Symbol::new(symbol).ok()),
-            }
-        }
-        let mut answer = BarsAnswer {
+        let (known, unknown) = found_in(&snapshot.universe, &request.symbols);
+        let mut settled = Settled {
             published: published.clone(),
-            series: Vec::new(),
+            known: known.iter().map(|id| snapshot.universe.symbol(*id).clone()).collect(),
             failed: request.symbols.len() - known.len().min(request.symbols.len()),
             complete: true,
             diagnostics: Vec::new(),
             cost: Cost { universe: snapshot.universe.len(), population: known.len(), ..Cost::default() },
             provider_calls: 0,
-            elapsed: Duration::ZERO,
+            inside: from >= snapshot.history_start,
+            from,
+            to,
         };
         if !unknown.is_empty() {
-            answer.complete = false;
-            answer
+            settled.complete = false;
+            settled
                 .diagnostics
                 .push(Diagnostic::new(Reason::SymbolUnknown, "not in the universe").about(&unknown));
         }
-        let calendar = Calendar::us_equities();
-        let sessions = calendar.sessions(from, to);
-        let inside = from >= snapshot.history_start;
+        let sessions = Calendar::us_equities().sessions(from, to);
+        let inside = settled.inside;
         let mut rounds = 0;
         let still = loop {
             let lacking = self.lacking(&published, &known, sessions, inside, request.last).await;
             let Some(lacking) = lacking else { break None };
             let cover = self.cover(&lacking);
             if rounds == 0 {
-                answer.cost.missing_cells = cover.cells;
-                answer.cost.calls = cover.requests;
-                answer.cost.fetch_time = self.0.parts.source.estimate(cover.requests);
+                settled.cost.missing_cells = cover.cells;
+                settled.cost.calls = cover.requests;
+                settled.cost.fetch_time = self.0.parts.source.estimate(cover.requests);
             }
             rounds += 1;
             let pinned = matches!(request.pin, Pin::Snapshot(_)) && inside;
@@ -150,11 +190,11 @@ impl Engine {
             {
                 return Err(refusal.clone().into());
             }
-            answer.provider_calls += filled.calls;
+            settled.provider_calls += filled.calls;
             let stuck = filled.out_of_time || !filled.failures.is_empty() || filled.calls == 0;
             if inside {
                 published = self.snapshot_ending(newest).await?;
-                answer.published = published.clone();
+                settled.published = published.clone();
             }
             if stuck {
                 let lacking = self.lacking(&published, &known, sessions, inside, request.last).await;
@@ -165,36 +205,66 @@ impl Engine {
             if request.policy == DataPolicy::RequireComplete {
                 return Err(crate::run::incomplete(lacking.cells(), filled.as_ref()));
             }
-            answer.complete = false;
-            answer.diagnostics.extend(diagnose::still_missing(&snapshot, &lacking, filled.as_ref()));
+            settled.complete = false;
+            settled.diagnostics.extend(diagnose::still_missing(&snapshot, &lacking, filled.as_ref()));
         }
-        let beside = if inside { None } else { Some(self.beside(&published, &known, sessions).await) };
-        for id in known {
-            let symbol = snapshot.universe.symbol(id).clone();
-            let series = match &beside {
-                None => published.snapshot.panel(request.adjustment).map(|panel| panel.series(id, from, to)),
+        Ok(settled)
+    }
+
+    /// The snapshot that a request names; the newest one shows also what was fetched beside the one before it.
+    pub(crate) async fn pin_held(&self, pin: &Pin) -> Result<Arc<Published>, EngineError> {
+        let published = self.pin(pin).await?;
+        match published.snapshot.newest() {
+            Some(newest) if *pin == Pin::Newest && !published.snapshot.held.is_complete() => {
+                self.snapshot_ending(newest).await
+            }
+            _ => Ok(published),
+        }
+    }
+
+    /// Takes the bars of some symbols out, in this order.
+    pub(crate) async fn take(
+        &self,
+        settled: &Settled,
+        symbols: &[Symbol],
+        request: &BarsRequest,
+    ) -> Vec<SymbolBars> {
+        let (from, to) = (settled.from, settled.to);
+        let snapshot = &settled.published.snapshot;
+        let beside = if settled.inside {
+            None
+        } else {
+            let sessions = Calendar::us_equities().sessions(from, to);
+            Some(self.beside(snapshot.created, symbols, sessions).await)
+        };
+        let mut series = Vec::with_capacity(symbols.len());
+        for symbol in symbols {
+            let found = match &beside {
+                None => snapshot
+                    .universe
+                    .find(symbol.as_str())
+                    .and_then(|id| Some(snapshot.panel(request.adjustment)?.series(id, from, to))),
                 Some((universe, adjusted, raw)) => universe.find(symbol.as_str()).map(|id| {
                     let panel = if request.adjustment == Adjustment::Raw { raw } else { adjusted };
                     panel.series(id, from, to)
                 }),
             };
-            let mut bars = series.unwrap_or_default();
+            let mut bars = found.unwrap_or_default();
             if request.last > 0 && bars.sessions.len() > request.last {
                 let cut = bars.sessions.len() - request.last;
                 bars.sessions.drain(..cut);
                 bars.columns.iter_mut().for_each(|column| drop(column.drain(..cut)));
             }
-            answer.series.push(SymbolBars { symbol, bars });
+            series.push(SymbolBars { symbol: symbol.clone(), bars });
         }
-        answer.elapsed = started.elapsed();
-        Ok(answer)
+        series
     }
 
     /// The cells of these symbols and sessions that are not held.
-    async fn lacking(
+    pub(crate) async fn lacking(
         &self,
         published: &Published,
-        symbols: &[panscan_core::symbol::SymbolId],
+        symbols: &[SymbolId],
         sessions: &[SessionDate],
         inside: bool,
         last: usize,
@@ -223,14 +293,12 @@ impl Engine {
     /// Panels of just these symbols over sessions that reach beyond the resident ones.
     async fn beside(
         &self,
-        published: &Published,
-        symbols: &[panscan_core::symbol::SymbolId],
+        at: Timestamp,
+        symbols: &[Symbol],
         sessions: &[SessionDate],
     ) -> (Universe, Panel, Panel) {
-        let snapshot = &published.snapshot;
-        let listings: Vec<Listing> =
-            symbols.iter().map(|id| Listing::new(snapshot.universe.symbol(*id).clone())).collect();
-        let universe = Universe::new("beside", 0, snapshot.created, listings);
+        let listings = symbols.iter().cloned().map(Listing::new);
+        let universe = Universe::new("beside", 0, at, listings);
         let mut state = self.0.state.lock().await;
         // Only these symbols' own blocks, besides the market days.
         let others: BTreeMap<_, _> =

@@ -7,6 +7,10 @@ use std::time::Duration;
 pub struct EngineConfig {
     /// Sessions kept resident before the newest one.
     pub history_daily: usize,
+    /// Sessions of minutes that an open start of a range reaches back.
+    pub history_minute: usize,
+    /// For so long the minutes of a session that still trades are not asked for again.
+    pub provisional_ttl: Duration,
     /// Threads that build panels.
     pub threads: usize,
     /// Provider calls at once.
@@ -31,6 +35,8 @@ impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             history_daily: 504,
+            history_minute: 10,
+            provisional_ttl: Duration::from_secs(10),
             threads: 2,
             workers: 10,
             max_concurrent: 4,

@@ -18,7 +18,7 @@ use crate::notes;
 use crate::requeue::{Backlog, is_final};
 
 /// How long a caller without a deadline goes on, a day; somebody has to look at what fails for longer.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 /// The same for work that nobody waits for; it comes back by itself.
 const PATIENCE_BACKGROUND: Duration = Duration::from_secs(15 * 60);
 /// A call of nobody in particular that somebody came to wait for gets this long to end; then it is asked again
@@ -197,7 +197,12 @@ impl Engine {
         Ok(landed)
     }
 
-    async fn fetched(&self, ask: &BarAsk, errand: Errand, hurry: &Notify) -> Result<Fetched, SourceError> {
+    pub(crate) async fn fetched(
+        &self,
+        ask: &BarAsk,
+        errand: Errand,
+        hurry: &Notify,
+    ) -> Result<Fetched, SourceError> {
         let source = &self.0.parts.source;
         if errand.urgency == Urgency::Interactive {
             return source.fetch(ask, errand).await;

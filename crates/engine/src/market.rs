@@ -21,6 +21,7 @@ use crate::admit::Admission;
 use crate::config::EngineConfig;
 use crate::error::EngineError;
 use crate::flight::Flights;
+use crate::intraday::Intraday;
 use crate::memo::NodeMemo;
 use crate::notes::{self, RefusedNote};
 use crate::plans::Plans;
@@ -59,6 +60,7 @@ pub(crate) struct Inner {
     pub(crate) state: Mutex<State>,
     /// Held while a symbol's own block is read, joined with new bars and written back.
     pub(crate) joining: Mutex<()>,
+    pub(crate) intraday: Intraday,
     pub(crate) started: Timestamp,
     instance: Digest,
     epoch: AtomicU64,
@@ -165,6 +167,7 @@ impl Engine {
             requeue: Requeue::default(),
             state: Mutex::new(state),
             joining: Mutex::new(()),
+            intraday: Intraday::new(config.workers),
             started,
             instance,
             epoch: AtomicU64::new(0),

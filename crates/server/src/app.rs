@@ -213,6 +213,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     let defaults = EngineConfig::default();
     EngineConfig {
         history_daily: settings.data.history_daily,
+        history_minute: settings.data.history_minute,
         threads: settings.compute.threads,
         workers: settings.flow.workers,
         max_concurrent: settings.server.concurrent_max,

@@ -104,6 +104,8 @@ pub struct DataSettings {
     pub clock: ClockSetting,
     /// Sessions of daily bars kept resident.
     pub history_daily: usize,
+    /// Sessions of minute bars that an open start of a range reaches back.
+    pub history_minute: usize,
     /// How long a snapshot can be pinned.
     pub snapshot_ttl: Duration,
     /// Bars older than this are stale; unset goes by the timeframe.
@@ -332,6 +334,7 @@ fn data(layers: &mut Layers<'_>) -> DataSettings {
         universe: universe.map(|text| layers.home(&text)),
         clock: layers.get(&names::CLOCK, value::clock),
         history_daily: layers.get(&names::HISTORY_DAILY, value::count(1, 8_192)),
+        history_minute: layers.get(&names::HISTORY_MINUTE, value::count(1, 1_024)),
         snapshot_ttl: layers.get(&names::SNAPSHOT_TTL, value::duration_in(Duration::from_secs(1), 7 * day)),
         max_staleness: layers
             .find(&names::MAX_STALENESS, value::duration_in(Duration::from_secs(1), 365 * day)),
@@ -386,7 +389,6 @@ fn later(layers: &mut Layers<'_>) {
     let second = Duration::from_secs(1);
     layers.get(&names::PEERS, value::words);
     layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
-    layers.get(&names::HISTORY_MINUTE, value::count(1, 1_024));
     layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
     layers.get(&names::PREFETCH, value::switch);
     layers.find(&names::DATABASE_URL, |text| match text.split_once(':') {

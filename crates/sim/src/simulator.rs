@@ -177,6 +177,17 @@ impl Simulator {
             .collect()
     }
 
+    /// The raw minute bars of a symbol up to the clock, with their starts, ascending.
+    #[must_use]
+    pub fn truth_minutes(&self, symbol: &str) -> Vec<(Timestamp, [f64; Field::COUNT])> {
+        let view = self.shared.view(true);
+        let Some(at) = view.market.find(symbol) else { return Vec::new() };
+        let minutes = (0..view.market.sessions.len()).flat_map(|session| view.minutes(at, session));
+        minutes
+            .map(|(t, bar)| (Timestamp::from_millis(t), [bar.o, bar.h, bar.l, bar.c, bar.v, bar.vw, bar.n]))
+            .collect()
+    }
+
     /// Forgets what was counted; the limit goes on.
     pub fn reset_audit(&self) {
         self.shared.reset_audit();

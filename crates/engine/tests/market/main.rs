@@ -6,4 +6,5 @@ mod desk;
 mod faults;
 mod fetching;
 mod history;
+mod intraday;
 mod scans;

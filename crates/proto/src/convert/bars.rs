@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use panscan_core::bar::Field;
-use panscan_core::calendar::Calendar;
-use panscan_core::panel::SeriesBars;
+pub use panscan_core::range::{BarRange, LAST_DEFAULT};
+use panscan_core::resample::Series;
 use panscan_core::scan::{Adjustment, BarSelection, DataPolicy, SYMBOLS_MAX, SessionHours, UniverseSelector};
 use panscan_core::snapshot::{Snapshot, SnapshotId};
 use panscan_core::symbol::Symbol;
@@ -21,8 +21,6 @@ use super::{count, instant, page_size, read_timestamp, wire_duration, wire_times
 use crate::error::{Error, Violations};
 use crate::v1;
 
-/// Bars of a request that does not say which.
-pub const LAST_DEFAULT: usize = 500;
 /// Bars of one symbol in an answer that does not say how many.
 pub const BARS_DEFAULT: usize = 10_000;
 /// Bars of one symbol in an answer at most.
@@ -46,71 +44,29 @@ masked!(v1::Bars, BARS_FIELDS, "Paths that a mask of bars may have.", [
     fetch_time "fetch_time",
 ]);
 
-/// Which bars of a symbol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BarRange {
-    /// The newest so many.
-    Last(usize),
-    /// Those of the sessions from the first date to the last, both included; `None` is open.
-    Sessions(Option<SessionDate>, Option<SessionDate>),
-    /// Those that start at or after the first instant and before the last; `None` is open.
-    Instants(Option<Timestamp>, Option<Timestamp>),
-}
-
-impl Default for BarRange {
-    fn default() -> Self {
-        Self::Last(LAST_DEFAULT)
+fn range(found: &mut Violations, wire: Option<&v1::BarRange>) -> BarRange {
+    let Some(wire) = wire else { return BarRange::default() };
+    let dates = !wire.start_date.is_empty() || !wire.end_date.is_empty();
+    let times = wire.start_time.is_some() || wire.end_time.is_some();
+    if usize::from(dates) + usize::from(times) + usize::from(wire.last != 0) > 1 {
+        let message = "mixes forms; give either start_date and end_date, or start_time and end_time, or last";
+        found.push("range", "CONTRADICTION", message);
     }
-}
-
-impl BarRange {
-    /// The first and last session that can hold such bars; `Last` says nothing of either.
-    #[must_use]
-    pub fn sessions(self) -> (Option<SessionDate>, Option<SessionDate>) {
-        let calendar = Calendar::us_equities();
-        match self {
-            Self::Last(_) => (None, None),
-            Self::Sessions(from, to) => (from, to),
-            Self::Instants(from, to) => {
-                // A daily bar starts at midnight: one that started before the instant is not in.
-                let from = from.map(|at| {
-                    let date = calendar.session_of(at);
-                    if calendar.midnight(date) < at { date.plus(1) } else { date }
-                });
-                let to = to.map(|at| {
-                    let date = calendar.session_of(at);
-                    if calendar.midnight(date) < at { date } else { date.plus(-1) }
-                });
-                (from, to)
-            }
-        }
+    let start_date = date(found, "range.start_date", &wire.start_date);
+    let end_date = date(found, "range.end_date", &wire.end_date);
+    let start_time = instant(found, "range.start_time", wire.start_time.as_ref());
+    let end_time = instant(found, "range.end_time", wire.end_time.as_ref());
+    if start_date.zip(end_date).is_some_and(|(from, to)| to < from) {
+        found.push("range.end_date", "OUT_OF_RANGE", "lies before start_date");
     }
-
-    fn read(found: &mut Violations, wire: Option<&v1::BarRange>) -> Self {
-        let Some(wire) = wire else { return Self::default() };
-        let dates = !wire.start_date.is_empty() || !wire.end_date.is_empty();
-        let times = wire.start_time.is_some() || wire.end_time.is_some();
-        if usize::from(dates) + usize::from(times) + usize::from(wire.last != 0) > 1 {
-            let message =
-                "mixes forms; give either start_date and end_date, or start_time and end_time, or last";
-            found.push("range", "CONTRADICTION", message);
-        }
-        let start_date = date(found, "range.start_date", &wire.start_date);
-        let end_date = date(found, "range.end_date", &wire.end_date);
-        let start_time = instant(found, "range.start_time", wire.start_time.as_ref());
-        let end_time = instant(found, "range.end_time", wire.end_time.as_ref());
-        if start_date.zip(end_date).is_some_and(|(from, to)| to < from) {
-            found.push("range.end_date", "OUT_OF_RANGE", "lies before start_date");
-        }
-        if start_time.zip(end_time).is_some_and(|(from, to)| to < from) {
-            found.push("range.end_time", "OUT_OF_RANGE", "lies before start_time");
-        }
-        let last = count(found, "range.last", wire.last, LAST_DEFAULT, BARS_MAX);
-        match (dates, times) {
-            (true, _) => Self::Sessions(start_date, end_date),
-            (_, true) => Self::Instants(start_time, end_time),
-            _ => Self::Last(last),
-        }
+    if start_time.zip(end_time).is_some_and(|(from, to)| to < from) {
+        found.push("range.end_time", "OUT_OF_RANGE", "lies before start_time");
+    }
+    let last = count(found, "range.last", wire.last, LAST_DEFAULT, BARS_MAX);
+    match (dates, times) {
+        (true, _) => BarRange::Sessions(start_date, end_date),
+        (_, true) => BarRange::Instants(start_time, end_time),
+        _ => BarRange::Last(last),
     }
 }
 
@@ -178,7 +134,7 @@ macro_rules! ask {
     ($found:ident, $wire:ident) => {
         BarsAsk {
             timeframe: timeframe(&mut $found, "timeframe", &$wire.timeframe),
-            range: BarRange::read(&mut $found, $wire.range.as_ref()),
+            range: range(&mut $found, $wire.range.as_ref()),
             adjustment: word(&mut $found, "adjustment", $wire.adjustment),
             bars: word(&mut $found, "bars", $wire.bars),
             session: word(&mut $found, "session", $wire.session),
@@ -301,32 +257,30 @@ fn wire_mask(mask: &Mask) -> Option<prost_types::FieldMask> {
 pub struct Origin<'a> {
     /// Whose bars.
     pub symbol: &'a str,
+    /// Of which interval.
+    pub timeframe: Timeframe,
     /// How prices are adjusted.
     pub adjustment: Adjustment,
-    /// The last bar is still forming.
-    pub forming: bool,
     /// The provider, e.g. `polygon`.
     pub provider: &'a str,
     /// When they were fetched, where that is known.
     pub fetched: Option<Timestamp>,
 }
 
-/// One symbol's daily bars as a message, cut by `mask`.
+/// One symbol's bars as a message, cut by `mask`.
 ///
-/// A bar starts at midnight in New York. A missing vwap is 0 with its validity bit off, and an unknown number of
-/// trades is 0.
+/// A missing vwap is 0 with its validity bit off, and an unknown number of trades is 0.
 #[must_use]
-pub fn daily_bars(origin: Origin<'_>, series: &SeriesBars, mask: &Mask) -> v1::Bars {
-    let calendar = Calendar::us_equities();
+pub fn bars(origin: Origin<'_>, series: &Series, mask: &Mask) -> v1::Bars {
     let column = |field: Field| &series.columns[field.index()];
     let filled =
         |field: Field| if mask.has(field.name()) { packed(column(field), |v| v).0 } else { Vec::new() };
     let (vwap, vwap_validity) = packed(column(Field::Vwap), |v| v);
     let mut bars = v1::Bars {
         symbol: origin.symbol.to_owned(),
-        timeframe: Timeframe::Day.to_string(),
+        timeframe: origin.timeframe.to_string(),
         adjustment: origin.adjustment.number(),
-        start_time_ms: series.sessions.iter().map(|d| calendar.midnight(*d).as_millis()).collect(),
+        start_time_ms: series.start.iter().map(|at| at.as_millis()).collect(),
         open: filled(Field::Open),
         high: filled(Field::High),
         low: filled(Field::Low),
@@ -335,7 +289,7 @@ pub fn daily_bars(origin: Origin<'_>, series: &SeriesBars, mask: &Mask) -> v1::B
         vwap,
         vwap_validity,
         trades: packed(column(Field::Trades), |v| v as i64).0,
-        forming: origin.forming,
+        forming: series.forming,
         provider: origin.provider.to_owned(),
         fetch_time: origin.fetched.map(wire_timestamp),
     };
@@ -471,11 +425,14 @@ impl From<v1::BarsSummary> for BarsSummary {
 
 #[cfg(test)]
 mod tests {
+    use panscan_core::calendar::Calendar;
+    use panscan_core::panel::SeriesBars;
+
     use super::*;
 
     fn range(wire: &v1::BarRange) -> Result<BarRange, Violations> {
         let mut found = Violations::default();
-        let range = BarRange::read(&mut found, Some(wire));
+        let range = super::range(&mut found, Some(wire));
         found.or(range)
     }
 
@@ -522,7 +479,7 @@ mod tests {
         assert_eq!(BarRange::Instants(None, Some(later)).sessions(), (None, Some(monday)));
     }
 
-    fn series() -> SeriesBars {
+    fn series() -> Series {
         let mut series =
             SeriesBars { sessions: vec![date("2016-01-04"), date("2016-07-05")], ..Default::default() };
         for field in Field::ALL {
@@ -530,20 +487,20 @@ mod tests {
         }
         series.columns[Field::Vwap.index()][1] = f64::NAN;
         series.columns[Field::Trades.index()] = vec![f64::NAN, 12.0];
-        series
+        Series::of_days(series)
     }
 
     const ORIGIN: Origin<'static> = Origin {
         symbol: "SPY",
+        timeframe: Timeframe::Day,
         adjustment: Adjustment::Splits,
-        forming: false,
         provider: "polygon",
         fetched: None,
     };
 
     #[test]
     fn bars_start_at_midnight_in_new_york_and_hold_no_nan() {
-        let wire = daily_bars(ORIGIN, &series(), &Mask::default());
+        let wire = super::bars(ORIGIN, &series(), &Mask::default());
         // 05:00 UTC in winter, 04:00 in summer.
         assert_eq!(wire.start_time_ms, [1_451_883_600_000, 1_467_691_200_000]);
         assert_eq!(
@@ -571,7 +528,7 @@ mod tests {
         };
         let request = BarsRequest::try_from(&wire).unwrap();
         assert_eq!((request.page_size, request.ask.range), (BARS_MAX, BarRange::Last(500)));
-        let cut = daily_bars(ORIGIN, &series(), &request.ask.mask);
+        let cut = super::bars(ORIGIN, &series(), &request.ask.mask);
         let only_close = v1::Bars { close: vec![4.0, 2.5], ..Default::default() };
         assert_eq!(cut, only_close);
         assert_eq!(Bars::try_from(cut).unwrap().close, [4.0, 2.5]);

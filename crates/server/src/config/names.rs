@@ -109,7 +109,7 @@ settings! {
         UNIVERSE "PANSCAN_UNIVERSE" "universe" Absent("none"), "file", "attributes of the symbols, CSV or Parquet; the symbols come from the provider's reference list", Active, Plain;
         CLOCK "PANSCAN_CLOCK" "clock" Value("system"), "`system`, `provider` or an instant", "what time it is: the machine's, the provider's market status, or one fixed RFC 3339 instant", Active, Plain;
         HISTORY_DAILY "PANSCAN_HISTORY_DAILY" "history_daily" Value("504"), "sessions, 1 to 8192", "sessions of daily bars kept resident", Active, Plain;
-        HISTORY_MINUTE "PANSCAN_HISTORY_MINUTE" "history_minute" Value("10"), "sessions, 1 to 1024", "sessions of minute bars kept resident", Idle, Plain;
+        HISTORY_MINUTE "PANSCAN_HISTORY_MINUTE" "history_minute" Value("10"), "sessions, 1 to 1024", "sessions of minute bars that an open start of a range reaches back", Active, Plain;
         SNAPSHOT_INTERVAL "PANSCAN_SNAPSHOT_INTERVAL" "snapshot_interval" Value("1s"), "duration, 10ms to 1h", "shortest time between two live snapshots", Idle, Plain;
         SNAPSHOT_TTL "PANSCAN_SNAPSHOT_TTL" "snapshot_ttl" Value("15min"), "duration, 1s to 7d", "how long a snapshot can be pinned", Active, Plain;
         MAX_STALENESS "PANSCAN_MAX_STALENESS" "max_staleness" Absent("by timeframe"), "duration, 1s to 365d", "bars older than this are stale", Active, Plain;

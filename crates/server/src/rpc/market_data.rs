@@ -4,16 +4,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt, stream};
-use panscan_core::calendar::Calendar;
-use panscan_core::panel::SeriesBars;
 use panscan_core::plan::Digest;
 use panscan_core::port::Errand;
-use panscan_core::scan::SessionHours;
+use panscan_core::resample::Series;
 use panscan_core::select::select;
 use panscan_core::time::Timeframe;
-use panscan_engine::{BarsAnswer, BarsRequest, Pin as Snapshots, SymbolBars};
+use panscan_engine::{
+    EngineError, Pin as Snapshots, SeriesEnd, SeriesEvent, SeriesHead, SeriesRequest, SymbolSeries,
+};
 use panscan_proto::convert::answer::Cost;
-use panscan_proto::convert::bars::{self, BarRange, BarsAsk, BarsSummary, Origin, daily_bars};
+use panscan_proto::convert::bars::{self, BarsAsk, BarsSummary, Origin};
 use panscan_proto::convert::mask::Mask;
 use panscan_proto::convert::wire_timestamp;
 use panscan_proto::v1::market_data_server::MarketData as Service;
@@ -47,31 +47,40 @@ impl Service for MarketData {
         call::admitted(&self.0)?;
         let (deadline, errand) = (call::deadline(request.metadata()), call::errand(&request));
         let asked = bars::BarsRequest::try_from(request.get_ref())?;
-        in_this_build(&asked.ask)?;
         let digest = digest(request.get_ref());
         let mut read = to_engine(vec![asked.symbol.to_string()], &asked.ask, deadline, errand);
         let mut skip = 0;
         if !asked.page_token.is_empty() {
             let page = token::read(GET_BARS, digest, &asked.page_token)?;
             read.pin = Snapshots::Snapshot(page.snapshot);
-            skip = page.skip;
+            (skip, read.until) = (page.skip, page.until);
         }
         let engine = self.0.engine().map_err(status::of)?;
-        far_enough(&mut read, &engine).map_err(status::of)?;
-        let answer = engine.bars(&read).await.map_err(status::of)?;
-        let Some(found) = answer.series.first() else {
-            let error =
-                panscan_engine::EngineError::NotFound { what: "symbol", name: asked.symbol.to_string() };
-            return Err(status::of(error));
+        let answer = engine.series(read).await.map_err(status::of)?;
+        let found = match answer.series.into_iter().next() {
+            Some(found) => found,
+            // Known, but nothing of it could be had in time; the diagnostics say why.
+            None if answer.published.snapshot.universe.find(asked.symbol.as_str()).is_some() => {
+                SymbolSeries {
+                    symbol: asked.symbol.clone(),
+                    bars: Series::default(),
+                    provider: answer.published.snapshot.provider.clone(),
+                    fetched: None,
+                }
+            }
+            None => {
+                let name = asked.symbol.to_string();
+                return Err(status::of(EngineError::NotFound { what: "symbol", name }));
+            }
         };
-        let total = found.bars.sessions.len();
+        let total = found.bars.len();
         let end = (skip + asked.page_size).min(total);
-        let page = slice(found, skip.min(total)..end);
-        let snapshot = &answer.published.snapshot;
-        let snapshot_id = snapshot.id.to_string();
-        let more = Page { snapshot: snapshot_id.clone(), skip: end };
+        let page = found.bars.slice(skip.min(total)..end);
+        let snapshot_id = answer.published.snapshot.id.to_string();
+        let until = matches!(asked.ask.timeframe, Timeframe::Minutes(_)).then_some(answer.until);
+        let more = Page { snapshot: snapshot_id.clone(), skip: end, until };
         Ok(Response::new(v1::GetBarsResponse {
-            bars: Some(daily_bars(origin(found, &asked.ask, &answer), &page, &asked.ask.mask)),
+            bars: Some(bars::bars(origin(&found, &asked.ask), &page, &asked.ask.mask)),
             next_page_token: if end < total { token::write(GET_BARS, digest, &more) } else { String::new() },
             diagnostics: answer.diagnostics.iter().map(Into::into).collect(),
             snapshot_id,
@@ -82,11 +91,9 @@ impl Service for MarketData {
         &self,
         request: Request<v1::BatchGetBarsRequest>,
     ) -> Result<Response<Self::BatchGetBarsStream>, Status> {
-        let started = Instant::now();
         call::admitted(&self.0)?;
         let (deadline, errand) = (call::deadline(request.metadata()), call::errand(&request));
         let asked = bars::BatchBarsRequest::try_from(request.get_ref())?;
-        in_this_build(&asked.ask)?;
         let engine = self.0.engine().map_err(status::of)?;
         let mut symbols = asked.symbols;
         if let Some(universe) = &asked.universe {
@@ -96,40 +103,31 @@ impl Service for MarketData {
             symbols.extend(ids.map(|id| current.snapshot.universe.symbol(id).to_string()));
         }
         let mut read = to_engine(symbols, &asked.ask, deadline, errand);
-        far_enough(&mut read, &engine).map_err(status::of)?;
-        let limit = if asked.limit == 0 { bars::BARS_DEFAULT } else { asked.limit };
-        let mut answer = engine.bars(&read).await.map_err(status::of)?;
-        let series = std::mem::take(&mut answer.series);
-        let answer = Arc::new(answer);
-        let mut summary = BarsSummary {
-            symbols_returned: series.len() as u64,
-            symbols_failed: answer.failed as u64,
-            bars: series.iter().map(|s| s.bars.sessions.len().min(limit) as u64).sum(),
-            provider_calls: answer.provider_calls,
-            complete: answer.complete,
-            ..BarsSummary::default()
-        };
-        let head = header(&answer, series.len());
-        let said = answer.diagnostics.iter().map(|d| Frame::Diagnostic(d.into())).collect::<Vec<_>>();
-        let (about, ask) = (answer.clone(), asked.ask);
-        let rows = series.into_iter().flat_map(move |found| {
-            let total = found.bars.sessions.len();
-            let first = total.saturating_sub(limit);
-            let pages = (first..total).step_by(FRAME_BARS_MAX).map(|at| at..(at + FRAME_BARS_MAX).min(total));
-            let origin = origin(&found, &ask, &about);
-            let frames = pages.map(|page| Frame::Bars(daily_bars(origin, &slice(&found, page), &ask.mask)));
-            // A known symbol without bars has its message too, an empty one.
-            let none = (first == total)
-                .then(|| Frame::Bars(daily_bars(origin, &SeriesBars::default(), &Mask::default())));
-            frames.chain(none).collect::<Vec<_>>()
+        read.limit = if asked.limit == 0 { bars::BARS_DEFAULT } else { asked.limit };
+        read.ordered = asked.ordered;
+        let source = engine.stream(read).await.map_err(status::of)?;
+        let ask = asked.ask;
+        let head = header(source.head());
+        // One event at a time is taken from the engine, when the reader has room for it.
+        let events = stream::unfold(Some(source), |source| async move {
+            let mut source = source?;
+            match source.next().await {
+                Ok(Some(event)) => Some((Ok(event), Some(source))),
+                Ok(None) => None,
+                Err(error) => Some((Err(status::of(error)), None)),
+            }
         });
-        let mut last = move || {
-            summary.total_time = started.elapsed();
-            Frame::Summary((&summary).into())
-        };
-        let frames = std::iter::once(head).chain(rows).chain(said);
-        let stream = stream::iter(frames).chain(stream::once(async move { last() }));
-        let stream = stream.map(|frame| Ok(BatchGetBarsResponse { frame: Some(frame) }));
+        let frames = events.flat_map(move |event| {
+            let frames = match event {
+                Ok(SeriesEvent::Bars(found)) => pages(&found, &ask).into_iter().map(Ok).collect(),
+                Ok(SeriesEvent::Diagnostic(said)) => vec![Ok(Frame::Diagnostic((&said).into()))],
+                Ok(SeriesEvent::End(end)) => vec![Ok(Frame::Summary((&summary(end)).into()))],
+                Err(status) => vec![Err(status)],
+            };
+            stream::iter(frames)
+        });
+        let stream = stream::iter([Ok(head)]).chain(frames);
+        let stream = stream.map(|frame| Ok(BatchGetBarsResponse { frame: Some(frame?) }));
         let stream: Self::BatchGetBarsStream = Box::pin(stream);
         Ok(Response::new(stream))
     }
@@ -142,49 +140,22 @@ impl Service for MarketData {
     }
 }
 
-fn in_this_build(ask: &BarsAsk) -> Result<(), Status> {
-    if ask.timeframe != Timeframe::Day {
-        return Err(status::not_in_this_build(&format!("timeframe {}", ask.timeframe)));
-    }
-    if ask.session == SessionHours::Extended {
-        return Err(status::not_in_this_build("session EXTENDED"));
-    }
-    Ok(())
-}
-
-fn to_engine(symbols: Vec<String>, ask: &BarsAsk, deadline: Instant, errand: Errand) -> BarsRequest {
-    let (from, to) = ask.range.sessions();
-    let last = if let BarRange::Last(n) = ask.range { n } else { 0 };
-    BarsRequest {
+fn to_engine(symbols: Vec<String>, ask: &BarsAsk, deadline: Instant, errand: Errand) -> SeriesRequest {
+    SeriesRequest {
         symbols,
-        from,
-        to,
-        last,
+        timeframe: ask.timeframe,
+        range: ask.range,
+        hours: ask.session,
+        selection: ask.bars,
         adjustment: ask.adjustment,
         pin: ask.snapshot.as_ref().map_or(Snapshots::Newest, |id| Snapshots::Snapshot(id.to_string())),
+        until: None,
         policy: ask.policy,
         deadline: Some(deadline),
         errand,
+        limit: 0,
+        ordered: false,
     }
-}
-
-/// "The newest n bars" may reach beyond what is resident.
-fn far_enough(
-    read: &mut BarsRequest,
-    engine: &panscan_engine::Engine,
-) -> Result<(), panscan_engine::EngineError> {
-    let snapshot = match &read.pin {
-        Snapshots::Snapshot(id) => engine.pinned(id)?,
-        _ => engine.current()?,
-    };
-    let snapshot = &snapshot.snapshot;
-    if read.last > snapshot.daily.sessions().len()
-        && let Some(newest) = snapshot.newest()
-    {
-        let calendar = Calendar::us_equities();
-        read.from = Some(calendar.back(newest, read.last - 1).unwrap_or_else(|| calendar.first()));
-    }
-    Ok(())
 }
 
 /// What a page token is bound to: the request without its paging.
@@ -193,37 +164,54 @@ fn digest(request: &v1::GetBarsRequest) -> Digest {
     token::bound_to(&bare)
 }
 
-fn origin<'a>(found: &'a SymbolBars, ask: &BarsAsk, answer: &'a BarsAnswer) -> Origin<'a> {
+fn origin<'a>(found: &'a SymbolSeries, ask: &BarsAsk) -> Origin<'a> {
     Origin {
         symbol: found.symbol.as_str(),
+        timeframe: ask.timeframe,
         adjustment: ask.adjustment,
-        forming: false,
-        provider: &answer.published.snapshot.provider,
-        fetched: None,
+        provider: &found.provider,
+        fetched: found.fetched,
     }
 }
 
-fn slice(found: &SymbolBars, range: std::ops::Range<usize>) -> SeriesBars {
-    SeriesBars {
-        sessions: found.bars.sessions[range.clone()].to_vec(),
-        columns: std::array::from_fn(|i| found.bars.columns[i][range.clone()].to_vec()),
+/// One symbol's bars in as many messages as they take.
+fn pages(found: &SymbolSeries, ask: &BarsAsk) -> Vec<Frame> {
+    let (origin, total) = (origin(found, ask), found.bars.len());
+    if total == 0 {
+        // A known symbol without bars has its message too, an empty one.
+        return vec![Frame::Bars(bars::bars(origin, &Series::default(), &Mask::default()))];
+    }
+    let pages = (0..total).step_by(FRAME_BARS_MAX).map(|at| at..(at + FRAME_BARS_MAX).min(total));
+    pages.map(|page| Frame::Bars(bars::bars(origin, &found.bars.slice(page), &ask.mask))).collect()
+}
+
+fn summary(end: SeriesEnd) -> BarsSummary {
+    let fetched = (end.fetched_bars > 0).then(|| ("provider".to_owned(), end.fetched_bars));
+    BarsSummary {
+        symbols_returned: end.returned,
+        symbols_failed: end.failed,
+        bars: end.bars,
+        provider_calls: end.provider_calls,
+        complete: end.complete,
+        total_time: end.elapsed,
+        cells_by_tier: fetched.into_iter().collect(),
     }
 }
 
-fn header(answer: &BarsAnswer, symbols: usize) -> Frame {
+fn header(head: &SeriesHead) -> Frame {
     let cost = Cost {
-        universe_symbols: answer.cost.universe as u64,
-        population_symbols: answer.cost.population as u64,
-        missing_cells: answer.cost.missing_cells,
-        provider_calls: answer.cost.calls,
-        fetch_time: answer.cost.fetch_time,
+        universe_symbols: head.cost.universe as u64,
+        population_symbols: head.cost.population as u64,
+        missing_cells: head.cost.missing_cells,
+        provider_calls: head.cost.calls,
+        fetch_time: head.cost.fetch_time,
         ..Cost::default()
     };
-    let snapshot = &answer.published.snapshot;
+    let snapshot = &head.published.snapshot;
     Frame::Header(v1::BarsHeader {
         snapshot_id: snapshot.id.to_string(),
-        as_of: Some(wire_timestamp(snapshot.as_of)),
-        symbols: i32::try_from(symbols).unwrap_or(i32::MAX),
+        as_of: Some(wire_timestamp(head.until)),
+        symbols: i32::try_from(head.symbols).unwrap_or(i32::MAX),
         cost: Some((&cost).into()),
     })
 }

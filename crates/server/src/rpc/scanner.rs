@@ -83,7 +83,7 @@ impl Service for Scanner {
         let more = !scan.plan_only && returned < answer.rows.matched && !answer.rows.symbols.is_empty();
         let snapshot_id = answer.published.snapshot.id.as_str().to_owned();
         let next = if more {
-            let page = Page { snapshot: snapshot_id.clone(), skip: returned };
+            let page = Page { snapshot: snapshot_id.clone(), skip: returned, until: None };
             token::write(SCAN, answer.plan.fingerprint, &page)
         } else {
             String::new()

@@ -1,6 +1,7 @@
 //! Page tokens: opaque to callers, bound to the method, the request and the snapshot.
 
 use panscan_core::plan::Digest;
+use panscan_core::time::Timestamp;
 use panscan_proto::Violations;
 use prost::Message;
 
@@ -11,11 +12,14 @@ pub(super) struct Page {
     pub(super) snapshot: String,
     /// Rows of earlier pages.
     pub(super) skip: usize,
+    /// The instant that the first page showed, where the snapshot alone does not say.
+    pub(super) until: Option<Timestamp>,
 }
 
 /// Writes a token for the rows after `page.skip` of `method` called with `request`.
 pub(super) fn write(method: &str, request: Digest, page: &Page) -> String {
-    let body = format!("{}~{}~{request}", page.skip, page.snapshot);
+    let until = page.until.map(|at| at.as_nanos().to_string()).unwrap_or_default();
+    let body = format!("{}~{}~{request}~{until}", page.skip, page.snapshot);
     let seal = seal(method, &body);
     hex(format!("{body}~{seal}").as_bytes())
 }
@@ -30,13 +34,14 @@ pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, V
     }
     let mut parts = body.split('~');
     let (skip, snapshot, made_for) = (parts.next(), parts.next(), parts.next());
+    let until = parts.next().unwrap_or_default().parse().ok().map(Timestamp::from_nanos);
     if made_for != Some(request.to_string().as_str()) {
         return Err(refused(
             "belongs to another request; only page_size may differ from the call that gave it",
         ));
     }
     match (skip.and_then(|s| s.parse().ok()), snapshot) {
-        (Some(skip), Some(snapshot)) => Ok(Page { snapshot: snapshot.to_owned(), skip }),
+        (Some(skip), Some(snapshot)) => Ok(Page { snapshot: snapshot.to_owned(), skip, until }),
         _ => Err(refused("is no page token of this service")),
     }
 }
@@ -70,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_token_serves_its_own_method_and_request_only() {
-        let page = Page { snapshot: "abc-1".to_owned(), skip: 100 };
+        let page = Page { snapshot: "abc-1".to_owned(), skip: 100, until: Some(Timestamp::from_seconds(7)) };
         let token = write("Scan", Digest(7), &page);
         assert_eq!(read("Scan", Digest(7), &token).unwrap(), page);
         for (method, request, token) in [

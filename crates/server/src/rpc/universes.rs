@@ -111,7 +111,7 @@ impl Service for Universes {
         let end = skip.saturating_add(asked.page_size).min(ids.len());
         let page = ids.get(skip..end).unwrap_or_default();
         let symbols = page.iter().map(|id| of(snapshot, *id, &asked.mask)).collect();
-        let more = Page { snapshot: snapshot.id.to_string(), skip: end };
+        let more = Page { snapshot: snapshot.id.to_string(), skip: end, until: None };
         Ok(Response::new(v1::ListSymbolsResponse {
             symbols,
             next_page_token: if end < ids.len() {

@@ -10,6 +10,7 @@ use crate::ask::{Answer, Ask, cursor, encode, find, params, uncursor};
 use crate::config::Plan;
 use crate::fault::FaultName;
 use crate::market::{HOUR_MS, MINUTE_MS, Ohlcv, View};
+use crate::minute;
 use crate::number::{Spelling, integer, number, text};
 use crate::rng::mix;
 
@@ -70,9 +71,13 @@ impl Span {
         let whole = |days: i64| midnight(SessionDate::from_days(i32::try_from(days).unwrap_or(0)));
         let days = i64::from(date.days());
         match self {
-            Self::Second => t,
-            Self::Minute | Self::Hour => {
-                let unit = multiplier * if self == Self::Minute { MINUTE_MS } else { HOUR_MS };
+            Self::Second | Self::Minute | Self::Hour => {
+                let unit = multiplier
+                    * match self {
+                        Self::Second => 1_000,
+                        Self::Minute => MINUTE_MS,
+                        _ => HOUR_MS,
+                    };
                 let start = midnight(date);
                 start + (t - start).div_euclid(unit) * unit
             }
@@ -123,9 +128,20 @@ pub(crate) fn range(ask: &Ask, plan: Plan) -> Result<Answer, Answer> {
     let adjusted = ask.flag("adjusted", true)?;
     too_old(ask, plan, from)?;
 
-    let symbol = ask.view.market.find(ticker).filter(|_| span != Span::Second);
-    let query = Query { span, multiplier, from, to, descending, adjusted, limit };
-    let page = symbol.map(|symbol| page(&ask.view, symbol, &query)).unwrap_or_default();
+    if plan == Plan::Free
+        && Calendar::us_equities().session_of(Timestamp::from_millis(from)) == ask.view.today()
+    {
+        too_early(ask, plan, ask.view.today())?;
+    }
+    // bars from before a change of name stay under the old one
+    let tenure = ask.view.tenure(ticker, from, to);
+    let symbol = tenure.map(|(symbol, ..)| symbol);
+    let page = tenure
+        .map(|(symbol, from, to)| {
+            let query = Query { span, multiplier, from, to, descending, adjusted, limit };
+            page(&ask.view, symbol, &query)
+        })
+        .unwrap_or_default();
     let next = page.next.map(|next| {
         let from = if descending { from_text.to_owned() } else { next.to_string() };
         let to = if descending { next.to_string() } else { to_text.to_owned() };
@@ -170,7 +186,7 @@ pub(crate) struct Page {
 /// Reads a range of one symbol.
 pub(crate) fn page(view: &View, symbol: usize, query: &Query) -> Page {
     let start = |t: i64| query.span.start(query.multiplier, t);
-    let single = query.multiplier == 1 && matches!(query.span, Span::Day | Span::Minute);
+    let single = query.multiplier == 1 && matches!(query.span, Span::Day | Span::Minute | Span::Second);
     let mut base = base(view, symbol, query, query.limit + 1);
     let mut next = None;
     if base.len() > query.limit {
@@ -219,6 +235,9 @@ fn base(view: &View, symbol: usize, query: &Query, max: usize) -> Vec<(i64, Ohlc
         let session = &market.sessions[at];
         if minutes {
             let mut part = view.minutes(symbol, at);
+            if query.span == Span::Second {
+                part = part.into_iter().flat_map(|(t, bar)| minute::seconds(t, bar)).collect();
+            }
             part.retain(|row| (query.from..=query.to).contains(&row.0));
             if query.descending {
                 part.reverse();
@@ -244,15 +263,7 @@ pub(crate) fn grouped(ask: &Ask, plan: Plan) -> Result<Answer, Answer> {
     ask.flag("include_otc", false)?;
     too_old(ask, plan, Calendar::us_equities().midnight(date).as_millis())?;
     let view = &ask.view;
-    let early = Calendar::us_equities().close(date) > view.visible;
-    if plan == Plan::Free && early {
-        let text = if date == view.today() {
-            "Attempted to request today's data before end of day. Please upgrade your plan."
-        } else {
-            "Your plan doesn't include this data timeframe. Please upgrade your plan."
-        };
-        return Err(Answer::not_authorized(403, &ask.request_id, text));
-    }
+    too_early(ask, plan, date)?;
     let mut rows = Vec::new();
     if let Some(session) = view.market.session(date).filter(|&session| view.ended(session)) {
         rows.reserve(view.market.listings.len() + 2);
@@ -270,7 +281,7 @@ pub(crate) fn previous(ask: &Ask) -> Result<Answer, Answer> {
     let adjusted = ask.flag("adjusted", true)?;
     let view = &ask.view;
     let newest = (0..view.market.sessions.len()).rev().find(|&session| view.ended(session));
-    let row = view.market.find(ticker).zip(newest);
+    let row = view.bearer(ticker, view.today()).zip(newest);
     let row = row.and_then(|(symbol, session)| daily_row(view, symbol, session, adjusted));
     let rows: Vec<_> = row.into_iter().collect();
     let read = rows.len();
@@ -282,15 +293,28 @@ fn daily_row(view: &View, symbol: usize, session: usize, adjusted: bool) -> Opti
     let at = &view.market.sessions[session];
     let factor = if adjusted { view.factor(symbol, at.date) } else { 1.0 };
     Some(Row {
-        ticker: Some(view.market.listings[symbol].symbol.as_str()),
+        ticker: Some(view.name(symbol, at.date)),
         t: at.four_pm(),
         bar: bar.scaled(factor),
         style: mix((symbol as u64) << 40 ^ at.midnight.unsigned_abs()),
     })
 }
 
+/// Refuses a day that is not over, on a plan of ended days.
+pub(crate) fn too_early(ask: &Ask, plan: Plan, date: SessionDate) -> Result<(), Answer> {
+    if plan != Plan::Free || Calendar::us_equities().close(date) <= ask.view.visible {
+        return Ok(());
+    }
+    let text = if date == ask.view.today() {
+        "Attempted to request today's data before end of day. Please upgrade your plan."
+    } else {
+        "Your plan doesn't include this data timeframe. Please upgrade your plan."
+    };
+    Err(Answer::not_authorized(403, &ask.request_id, text))
+}
+
 /// Refuses what lies before a plan's history.
-fn too_old(ask: &Ask, plan: Plan, from: i64) -> Result<(), Answer> {
+pub(crate) fn too_old(ask: &Ask, plan: Plan, from: i64) -> Result<(), Answer> {
     let years = match plan {
         Plan::Free => 2,
         Plan::Delayed => 5,

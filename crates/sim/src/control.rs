@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
+use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timestamp};
 use serde_json::{Value, json};
 
@@ -14,7 +15,7 @@ use crate::clock;
 use crate::error::SimError;
 use crate::fault::FaultName;
 use crate::http::Shared;
-use crate::market::{Ohlcv, Split, View};
+use crate::market::{Ohlcv, Rename, Split, View};
 
 /// A control answer: a small body, or the truth as a stream.
 pub(crate) enum Reply {
@@ -93,7 +94,7 @@ fn set_clock(shared: &Shared, body: &[u8]) -> Outcome {
 }
 
 /// `{"halt":{symbol,from,to}}`, `{"split":{symbol,execution_date,split_from,split_to}}` or
-/// `{"late_bar":{symbol,session,bar:{o,h,l,c,v,vw?,n?}}}`.
+/// `{"late_bar":{symbol,session,bar:{o,h,l,c,v,vw?,n?}}}`, `{"rename":{symbol,to,date}}`.
 fn change(shared: &Shared, body: &[u8]) -> Outcome {
     let body = object(body)?;
     let market = &shared.market;
@@ -111,7 +112,7 @@ fn change(shared: &Shared, body: &[u8]) -> Outcome {
     };
     let mut changes = shared.changes().as_ref().clone();
     if body.is_empty() {
-        return Err("the body must hold halt, split or late_bar".to_owned());
+        return Err("the body must hold halt, split, late_bar or rename".to_owned());
     }
     for (what, of) in &body {
         match what.as_str() {
@@ -140,9 +141,22 @@ fn change(shared: &Shared, body: &[u8]) -> Outcome {
                 };
                 changes.late.insert((symbol(of)?, session), bar);
             }
+            "rename" => {
+                let name = of["to"].as_str().ok_or("to: give the new ticker")?;
+                let name = Symbol::new(name).map_err(|fault| fault.to_string())?;
+                let (symbol, date) = (symbol(of)?, date(of, "date")?);
+                let view = View { changes: Arc::new(changes.clone()), ..shared.view(true) };
+                if view.bearer(name.as_str(), date).is_some() {
+                    return Err(format!("to: {name} is the ticker of another symbol on {date}"));
+                }
+                if view.names(symbol as usize).last().is_some_and(|(from, _)| from >= Some(date)) {
+                    return Err(format!("date: {date} is not after the symbol's last change of name"));
+                }
+                changes.renames.push(Rename { symbol, date, name });
+            }
             other => {
                 return Err(format!(
-                    "{other:?} is no change that is simulated; there are halt, split and late_bar"
+                    "{other:?} is no change that is simulated; there are halt, split, late_bar and rename"
                 ));
             }
         }
@@ -151,6 +165,7 @@ fn change(shared: &Shared, body: &[u8]) -> Outcome {
         "halts": changes.halts.len(),
         "splits": changes.splits.len(),
         "late_bars": changes.late.len(),
+        "renames": changes.renames.len(),
     });
     shared.set_changes(changes);
     good(held)
@@ -180,10 +195,10 @@ fn truth(shared: &Shared, query: &str) -> Outcome {
 
 fn lines(view: &View, symbol: usize, minutes: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    let ticker = Some(view.market.listings[symbol].symbol.as_str());
     // bits that spell every number plainly and add no field
     let style = u64::MAX;
     for (at, session) in view.market.sessions.iter().enumerate() {
+        let ticker = Some(view.name(symbol, session.date));
         if minutes {
             for (t, bar) in view.minutes(symbol, at) {
                 write_row(&mut out, &Row { ticker, t, bar, style });

@@ -22,13 +22,15 @@ use crate::aggregates;
 use crate::ask::{Answer, Ask, decode, find, params};
 use crate::audit::{Admission, Audit, Auditor};
 use crate::clock::SimClock;
+use crate::company;
 use crate::config::Plan;
 use crate::control::{self, Reply};
 use crate::dialect::{self, Dialects};
 use crate::fault::{FaultName, Faults};
 use crate::market::{Changes, HOUR_MS, MINUTE_MS, Market, View};
-use crate::reference;
+use crate::reference::{self, Form};
 use crate::rng::hash;
+use crate::snapshot::{self, Which};
 use crate::status;
 use crate::wire::Cut;
 
@@ -107,8 +109,11 @@ enum Route {
     Previous,
     Tickers,
     Details,
-    Splits,
-    Dividends,
+    Splits(Form),
+    Dividends(Form),
+    Events,
+    Snapshot(Which),
+    OpenClose,
     StatusNow,
     StatusUpcoming,
     Unknown,
@@ -123,8 +128,22 @@ impl Route {
             ["v2", "aggs", "ticker", _, "prev"] => Self::Previous,
             ["v3", "reference", "tickers"] => Self::Tickers,
             ["v3", "reference", "tickers", _] => Self::Details,
-            ["v3", "reference", "splits"] => Self::Splits,
-            ["v3", "reference", "dividends"] => Self::Dividends,
+            ["v3", "reference", "splits"] => Self::Splits(Form::Older),
+            ["v3", "reference", "dividends"] => Self::Dividends(Form::Older),
+            ["stocks", "v1", "splits"] => Self::Splits(Form::Newer),
+            ["stocks", "v1", "dividends"] => Self::Dividends(Form::Newer),
+            ["vX", "reference", "tickers", _, "events"] => Self::Events,
+            ["v2", "snapshot", "locale", "us", "markets", "stocks", "tickers"] => Self::Snapshot(Which::Many),
+            ["v2", "snapshot", "locale", "us", "markets", "stocks", "tickers", _] => {
+                Self::Snapshot(Which::One)
+            }
+            ["v2", "snapshot", "locale", "us", "markets", "stocks", "gainers"] => {
+                Self::Snapshot(Which::Gainers)
+            }
+            ["v2", "snapshot", "locale", "us", "markets", "stocks", "losers"] => {
+                Self::Snapshot(Which::Losers)
+            }
+            ["v1", "open-close", _, _] => Self::OpenClose,
             ["v1", "marketstatus", "now"] => Self::StatusNow,
             ["v1", "marketstatus", "upcoming"] => Self::StatusUpcoming,
             _ => Self::Unknown,
@@ -138,8 +157,16 @@ impl Route {
             Self::Previous => "/v2/aggs/ticker/{ticker}/prev",
             Self::Tickers => "/v3/reference/tickers",
             Self::Details => "/v3/reference/tickers/{ticker}",
-            Self::Splits => "/v3/reference/splits",
-            Self::Dividends => "/v3/reference/dividends",
+            Self::Splits(Form::Older) => "/v3/reference/splits",
+            Self::Dividends(Form::Older) => "/v3/reference/dividends",
+            Self::Splits(Form::Newer) => "/stocks/v1/splits",
+            Self::Dividends(Form::Newer) => "/stocks/v1/dividends",
+            Self::Events => "/vX/reference/tickers/{id}/events",
+            Self::Snapshot(Which::Many) => "/v2/snapshot/locale/us/markets/stocks/tickers",
+            Self::Snapshot(Which::One) => "/v2/snapshot/locale/us/markets/stocks/tickers/{ticker}",
+            Self::Snapshot(Which::Gainers) => "/v2/snapshot/locale/us/markets/stocks/gainers",
+            Self::Snapshot(Which::Losers) => "/v2/snapshot/locale/us/markets/stocks/losers",
+            Self::OpenClose => "/v1/open-close/{ticker}/{date}",
             Self::StatusNow => "/v1/marketstatus/now",
             Self::StatusUpcoming => "/v1/marketstatus/upcoming",
             Self::Unknown => "other",
@@ -157,8 +184,11 @@ impl Route {
             Self::Previous => aggregates::previous(ask),
             Self::Tickers => reference::tickers(ask),
             Self::Details => reference::details(ask),
-            Self::Splits => reference::splits(ask),
-            Self::Dividends => reference::dividends(ask),
+            Self::Splits(form) => reference::splits(ask, form),
+            Self::Dividends(form) => reference::dividends(ask, form),
+            Self::Events => company::events(ask),
+            Self::Snapshot(which) => snapshot::snapshot(ask, plan, which),
+            Self::OpenClose => snapshot::open_close(ask, plan),
             Self::StatusNow => Ok(status::now(ask)),
             Self::StatusUpcoming => Ok(status::upcoming(ask)),
             Self::Unknown => Err(Answer::not_found(&ask.request_id, "page not found")),

@@ -9,6 +9,7 @@ mod aggregates;
 mod ask;
 mod audit;
 mod clock;
+mod company;
 mod config;
 mod control;
 mod damage;
@@ -26,6 +27,7 @@ mod reference;
 mod rng;
 mod sector;
 mod simulator;
+mod snapshot;
 mod status;
 mod wire;
 

@@ -212,6 +212,15 @@ pub(crate) struct Changes {
     pub(crate) late: HashMap<(u32, SessionDate), Ohlcv>,
     pub(crate) halts: Vec<(u32, SessionDate, SessionDate)>,
     pub(crate) splits: Vec<Split>,
+    pub(crate) renames: Vec<Rename>,
+}
+
+/// A symbol trades under `name` from `date` on.
+#[derive(Debug, Clone)]
+pub(crate) struct Rename {
+    pub(crate) symbol: u32,
+    pub(crate) date: SessionDate,
+    pub(crate) name: Symbol,
 }
 
 impl Changes {
@@ -235,6 +244,57 @@ impl View {
     /// The civil date in New York by the simulator's clock.
     pub(crate) fn today(&self) -> SessionDate {
         Calendar::us_equities().session_of(self.now)
+    }
+
+    /// The tickers of a symbol with the day on which each was taken on, oldest first.
+    pub(crate) fn names(&self, symbol: usize) -> impl Iterator<Item = (Option<SessionDate>, &str)> {
+        let own = self.market.listings[symbol].symbol.as_str();
+        let later = self.changes.renames.iter().filter(move |rename| rename.symbol as usize == symbol);
+        std::iter::once((None, own)).chain(later.map(|rename| (Some(rename.date), rename.name.as_str())))
+    }
+
+    /// The ticker of a symbol on a day.
+    pub(crate) fn name(&self, symbol: usize, date: SessionDate) -> &str {
+        let held = self.names(symbol).filter(|(from, _)| from.is_none_or(|from| from <= date));
+        held.last().map_or("", |(_, name)| name)
+    }
+
+    /// Which symbol has this ticker on a day.
+    pub(crate) fn bearer(&self, name: &str, date: SessionDate) -> Option<usize> {
+        let renamed = self.changes.renames.iter().filter(|rename| rename.name.as_str() == name);
+        let candidates = renamed.map(|rename| rename.symbol as usize).chain(self.market.find(name));
+        candidates.into_iter().find(|symbol| self.name(*symbol, date) == name)
+    }
+
+    /// The symbol that has this ticker at the end of a span or else at some time in it, and the part of the span, in
+    /// milliseconds, in which it has it.
+    pub(crate) fn tenure(&self, name: &str, from: i64, to: i64) -> Option<(usize, i64, i64)> {
+        if self.changes.renames.is_empty() {
+            return self.market.find(name).map(|symbol| (symbol, from, to));
+        }
+        let calendar = Calendar::us_equities();
+        let midnight = |date: SessionDate| calendar.midnight(date).as_millis();
+        let renamed = self.changes.renames.iter().filter(|rename| rename.name.as_str() == name);
+        let candidates = renamed.map(|rename| rename.symbol as usize).chain(self.market.find(name));
+        candidates
+            .into_iter()
+            .flat_map(|symbol| {
+                let names: Vec<(Option<SessionDate>, &str)> = self.names(symbol).collect();
+                let ends: Vec<i64> = names
+                    .iter()
+                    .skip(1)
+                    .filter_map(|(from, _)| *from)
+                    .map(|next| midnight(next) - 1)
+                    .collect();
+                let held = names.into_iter().enumerate().filter(|(_, (_, held))| *held == name);
+                held.map(|(at, (begin, _))| {
+                    let begin = begin.map_or(from, midnight).max(from);
+                    (symbol, begin, ends.get(at).copied().unwrap_or(to).min(to))
+                })
+                .collect::<Vec<_>>()
+            })
+            .filter(|(_, begin, end)| begin <= end)
+            .max_by_key(|(_, _, end)| *end)
     }
 
     /// The raw daily bar whether or not its session has ended by the clock.

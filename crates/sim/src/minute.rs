@@ -46,6 +46,22 @@ pub(crate) fn derive(seed: u64, symbol: &Symbol, session: &Session, day: &Ohlcv)
     rows
 }
 
+/// The seconds of a minute in which something was traded: a few that agree with it in open, close and volume. Its
+/// extremes are not among them, as those of real seconds often are not.
+pub(crate) fn seconds(start: i64, minute: Ohlcv) -> Vec<(i64, Ohlcv)> {
+    let part = (minute.v / 4.0).floor();
+    let trades = if minute.n.is_nan() { f64::NAN } else { (minute.n / 4.0).max(1.0).floor() };
+    let middle = ((minute.h + minute.l) * 50.0).round() / 100.0;
+    let middle = middle.clamp(minute.l, minute.h);
+    let prices =
+        [(0, minute.o, middle), (17, middle, middle), (38, middle, minute.c), (59, minute.c, minute.c)];
+    let second = |(at, o, c): (i64, f64, f64)| {
+        let v = if at == 59 { minute.v - 3.0 * part } else { part };
+        (start + at * 1_000, Ohlcv { o, h: o.max(c), l: o.min(c), c, v, vw: (o + c) / 2.0, n: trades })
+    };
+    prices.map(second).into_iter().filter(|second| second.1.v > 0.0).collect()
+}
+
 /// A wandering line from open to close that stays within the day's range.
 fn path(rng: &mut Rng, len: usize, day: &Ohlcv) -> Vec<f64> {
     let (low, high) = (day.l.min(day.o).min(day.c), day.h.max(day.o).max(day.c));

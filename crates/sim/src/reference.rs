@@ -4,10 +4,11 @@ use panscan_core::time::SessionDate;
 use serde_json::{Map, Value, json};
 
 use crate::ask::{Answer, Ask, cursor, encode, find, params, uncursor};
+use crate::company;
 use crate::damage;
 use crate::fault::FaultName;
 use crate::listing::Listing;
-use crate::market::Split;
+use crate::market::{Split, View};
 use crate::rng::hash;
 use crate::sector;
 
@@ -93,12 +94,11 @@ pub(crate) fn tickers(ask: &Ask) -> Result<Answer, Answer> {
     let search = find(&held, "search").map(str::to_ascii_lowercase);
     let equal =
         |name: &str, value: &str| find(&held, name).is_none_or(|text| text.is_empty() || text == value);
-    // every symbol of a simulated market is active, and all are US stocks
-    let none = matches!(find(&held, "active"), Some("false"))
-        || !equal("market", "stocks")
-        || !equal("locale", "us");
-    let fits = |listing: &&Listing| {
-        let symbol = listing.symbol.as_str();
+    // all are US stocks, and only a ticker that was given up is not active
+    let inactive = matches!(find(&held, "active"), Some("false"));
+    let none = !equal("market", "stocks") || !equal("locale", "us");
+    let fits = |(symbol, listing, _): &Named<'_>| {
+        let symbol = *symbol;
         let behind = marker.is_none_or(|marker| if descending { symbol < marker } else { symbol > marker });
         behind
             && !none
@@ -110,24 +110,49 @@ pub(crate) fn tickers(ask: &Ask) -> Result<Answer, Answer> {
                 symbol.to_ascii_lowercase().contains(text) || listing.name.to_ascii_lowercase().contains(text)
             })
     };
-    let listings = ask.view.market.listings.iter();
-    let mut found: Vec<&Listing> = if descending {
-        listings.rev().filter(fits).take(limit + 1).collect()
-    } else {
-        listings.filter(fits).take(limit + 1).collect()
-    };
+    let mut found = if inactive { given_up(&ask.view, date) } else { named(&ask.view, date) };
+    if descending {
+        found.reverse();
+    }
+    found.retain(fits);
     let more = found.len() > limit;
     found.truncate(limit);
-    let next = found.last().filter(|_| more).map(|last| next_link(ask, &held, last.symbol.as_str()));
-    Ok(list(ask, found.into_iter().map(|listing| Value::Object(row(listing))).collect(), next))
+    let next = found.last().filter(|_| more).map(|last| next_link(ask, &held, last.0));
+    let rows = found.into_iter().map(|(name, listing, gone)| Value::Object(row(listing, name, gone)));
+    Ok(list(ask, rows.collect(), next))
+}
+
+/// A ticker, whose it is, and since when it is not any more.
+type Named<'a> = (&'a str, &'a Listing, Option<SessionDate>);
+
+/// The tickers of a day in order.
+fn named(view: &View, date: SessionDate) -> Vec<Named<'_>> {
+    let listings = view.market.listings.iter().enumerate();
+    let mut all: Vec<Named<'_>> =
+        listings.map(|(symbol, listing)| (view.name(symbol, date), listing, None)).collect();
+    all.sort_unstable_by_key(|named| named.0);
+    all
+}
+
+/// The tickers that were given up by that day and that nobody else took on, in order.
+fn given_up(view: &View, date: SessionDate) -> Vec<Named<'_>> {
+    let mut all = Vec::new();
+    for rename in view.changes.renames.iter().filter(|rename| rename.date <= date) {
+        let symbol = rename.symbol as usize;
+        let before = view.name(symbol, rename.date.plus(-1));
+        if view.bearer(before, date).is_none() {
+            all.push((before, &view.market.listings[symbol], Some(rename.date)));
+        }
+    }
+    all.sort_unstable_by_key(|named| named.0);
+    all
 }
 
 /// The fields that the list and the details share.
-fn row(listing: &Listing) -> Map<String, Value> {
+fn row(listing: &Listing, name: &str, delisted: Option<SessionDate>) -> Map<String, Value> {
     let mut row = Map::new();
     let mut put = |name: &str, value: Value| row.insert(name.to_owned(), value);
-    let symbol = listing.symbol.as_str();
-    put("ticker", symbol.into());
+    put("ticker", name.into());
     put("name", listing.name.as_str().into());
     put("market", "stocks".into());
     put("locale", "us".into());
@@ -135,18 +160,31 @@ fn row(listing: &Listing) -> Map<String, Value> {
         put("primary_exchange", listing.exchange.as_ref().into());
     }
     put("type", listing.kind.as_ref().into());
-    put("active", true.into());
+    put("active", delisted.is_none().into());
+    if let Some(date) = delisted {
+        put("delisted_utc", format!("{date}T00:00:00Z").into());
+    }
     put("currency_name", listing.currency.to_lowercase().into());
-    let id = hash(symbol.as_bytes(), 0x6669_6769);
+    let id = identity(listing);
     if listing.kind != "ETF" {
         put("cik", format!("{:010}", id % 2_000_000).into());
     }
-    put("composite_figi", figi(id).into());
+    put("composite_figi", figi_of(listing).into());
     put("share_class_figi", figi(id ^ 0x5555).into());
     // seen with and without nanoseconds
     let stamp = if id & 3 == 0 { "2022-04-27T00:00:00.123456789Z" } else { "2022-04-27T00:00:00Z" };
     put("last_updated_utc", stamp.into());
     row
+}
+
+/// Outlives every ticker of the company.
+fn identity(listing: &Listing) -> u64 {
+    hash(listing.symbol.as_str().as_bytes(), 0x6669_6769)
+}
+
+/// The figi of a listing.
+pub(crate) fn figi_of(listing: &Listing) -> String {
+    figi(identity(listing))
 }
 
 fn figi(id: u64) -> String {
@@ -159,16 +197,17 @@ fn figi(id: u64) -> String {
 /// Answers `/v3/reference/tickers/{ticker}`.
 pub(crate) fn details(ask: &Ask) -> Result<Answer, Answer> {
     let missing = || Answer::not_found(&ask.request_id, "Ticker not found.");
-    let at = ask.view.market.find(&ask.segments[3]).ok_or_else(missing)?;
     let date = match ask.param("date") {
         None => ask.view.today(),
         Some(text) => text.parse().map_err(|_| ask.bad("Could not parse the time parameter: 'date'"))?,
     };
+    let at = ask.view.bearer(&ask.segments[3], date).ok_or_else(missing)?;
     let listing = &ask.view.market.listings[at];
     if listing.list_date.is_some_and(|listed| listed > date) {
         return Err(missing());
     }
-    let mut row = row(listing);
+    let name = ask.view.name(at, date);
+    let mut row = row(listing, name, None);
     let mut put = |name: &str, value: Value| row.insert(name.to_owned(), value);
     if !listing.market_cap.is_nan() {
         put("market_cap", listing.market_cap.into());
@@ -179,7 +218,7 @@ pub(crate) fn details(ask: &Ask) -> Result<Answer, Answer> {
     } else if !listing.industry.is_empty() {
         put("sic_description", listing.industry.to_uppercase().into());
     }
-    let (root, class) = listing.symbol.as_str().split_once('.').unwrap_or((listing.symbol.as_str(), ""));
+    let (root, class) = name.split_once('.').unwrap_or((name, ""));
     put("ticker_root", root.into());
     if !class.is_empty() {
         put("ticker_suffix", class.into());
@@ -201,10 +240,10 @@ fn whole(x: f64) -> Value {
     if x.fract() == 0.0 && x.abs() < 9.0e15 { (x as i64).into() } else { x.into() }
 }
 
-/// Answers `/v3/reference/splits`.
-pub(crate) fn splits(ask: &Ask) -> Result<Answer, Answer> {
+/// Answers `/v3/reference/splits` and its newer form.
+pub(crate) fn splits(ask: &Ask, form: Form) -> Result<Answer, Answer> {
     let held = paged(ask)?;
-    let limit = ask.limit(find(&held, "limit"), 10, PAGE_MAX)?;
+    let limit = form.limit(ask, &held)?;
     let by_ticker = match find(&held, "sort") {
         None | Some("execution_date") => false,
         Some("ticker") => true,
@@ -216,10 +255,11 @@ pub(crate) fn splits(ask: &Ask) -> Result<Answer, Answer> {
         Some(text) => text.parse().map_err(|_| ask.bad("Could not parse 'cursor'"))?,
     };
     let reverse = find(&held, "reverse_split").map(|text| text == "true");
-    let market = &ask.view.market;
-    let name = |split: &Split| market.listings[split.symbol as usize].symbol.as_str();
+    // listed under today's ticker, whatever the company's was at the time
+    let today = ask.view.today();
+    let name = |split: &Split| ask.view.name(split.symbol as usize, today);
     // a split is announced about two weeks ahead
-    let known = ask.view.today().plus(14);
+    let known = today.plus(14);
     let mut found: Vec<(&Split, String)> = ask
         .view
         .splits()
@@ -243,25 +283,98 @@ pub(crate) fn splits(ask: &Ask) -> Result<Answer, Answer> {
     let next = more.then(|| next_link(ask, &held, &(skip + limit).to_string()));
     let rows = found.into_iter().skip(skip).take(limit).map(|(split, date)| {
         let id = hash(format!("{}|{date}", name(split)).as_bytes(), 0x7370);
-        json!({
+        let mut row = json!({
             "execution_date": date,
             "id": format!("E{id:016x}"),
             "split_from": whole(split.from),
             "split_to": whole(split.to),
             "ticker": name(split),
-        })
+        });
+        if form == Form::Newer {
+            let forward = split.from < split.to;
+            row["adjustment_type"] = if forward { "forward_split" } else { "reverse_split" }.into();
+            let factor = ask.view.factor(split.symbol as usize, split.date.plus(-1));
+            row["historical_adjustment_factor"] = factor.into();
+        }
+        row
     });
-    Ok(list(ask, rows.collect(), next))
+    Ok(form.dress(ask, list(ask, rows.collect(), next)))
 }
 
-/// Answers `/v3/reference/dividends`: a simulated market pays none.
-pub(crate) fn dividends(ask: &Ask) -> Result<Answer, Answer> {
+/// Answers `/v3/reference/dividends` and its newer form.
+pub(crate) fn dividends(ask: &Ask, form: Form) -> Result<Answer, Answer> {
     let held = paged(ask)?;
-    ask.limit(find(&held, "limit"), 10, PAGE_MAX)?;
+    let limit = form.limit(ask, &held)?;
     for name in ["ex_dividend_date", "ex_dividend_date.gte", "ex_dividend_date.lte"] {
         if find(&held, name).is_some_and(|text| text.parse::<SessionDate>().is_err()) {
             return Err(ask.bad("Could not parse the time parameter: 'ex_dividend_date'"));
         }
     }
-    Ok(list(ask, Vec::new(), None))
+    let descending = descending(ask, &held, true)?;
+    let skip: usize = match find(&held, "page_marker") {
+        None => 0,
+        Some(text) => text.parse().map_err(|_| ask.bad("Could not parse 'cursor'"))?,
+    };
+    let (view, today) = (&ask.view, ask.view.today());
+    let mut found: Vec<(String, &str, f64, SessionDate)> = company::dividends(view)
+        .into_iter()
+        .map(|paid| (paid.ex.to_string(), view.name(paid.symbol, today), paid.cash, paid.ex))
+        .filter(|(ex, name, ..)| within(&held, "ex_dividend_date", ex) && within(&held, "ticker", name))
+        .collect();
+    found.sort_by(|a, b| {
+        let order = (&a.0, a.1).cmp(&(&b.0, b.1));
+        if descending { order.reverse() } else { order }
+    });
+    let more = found.len() > skip.saturating_add(limit);
+    let next = more.then(|| next_link(ask, &held, &(skip + limit).to_string()));
+    let rows = found.into_iter().skip(skip).take(limit).map(|(ex, name, cash, date)| {
+        let mut row = json!({
+            "cash_amount": cash,
+            "currency": "USD",
+            "declaration_date": date.plus(-30).to_string(),
+            "ex_dividend_date": ex,
+            "frequency": 4,
+            "id": format!("E{:016x}", hash(format!("{name}|{ex}").as_bytes(), 0x6469)),
+            "pay_date": date.plus(20).to_string(),
+            "record_date": ex,
+            "ticker": name,
+        });
+        match form {
+            Form::Older => row["dividend_type"] = "CD".into(),
+            Form::Newer => {
+                row["distribution_type"] = "recurring".into();
+                row["split_adjusted_cash_amount"] = cash.into();
+            }
+        }
+        row
+    });
+    Ok(form.dress(ask, list(ask, rows.collect(), next)))
+}
+
+/// Which of the two paths of splits and dividends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Below `/v3/reference`.
+    Older,
+    /// Below `/stocks/v1`.
+    Newer,
+}
+
+impl Form {
+    fn limit(self, ask: &Ask, held: &[(String, String)]) -> Result<usize, Answer> {
+        let (default, max) = match self {
+            Self::Older => (10, PAGE_MAX),
+            Self::Newer => (100, 5 * PAGE_MAX),
+        };
+        ask.limit(find(held, "limit"), default, max)
+    }
+
+    /// The newer form numbers its requests.
+    fn dress(self, ask: &Ask, mut answer: Answer) -> Answer {
+        if self == Self::Newer {
+            let (text, number) = (format!("\"request_id\":\"{}\"", ask.request_id), "\"request_id\":1");
+            answer.body = String::from_utf8_lossy(&answer.body).replace(&text, number).into_bytes();
+        }
+        answer
+    }
 }

@@ -167,11 +167,10 @@ impl Simulator {
     #[must_use]
     pub fn truth(&self, symbol: &str) -> Vec<(SessionDate, [f64; Field::COUNT])> {
         let view = self.shared.view(true);
-        let Some(at) = view.market.find(symbol) else { return Vec::new() };
         let sessions = view.market.sessions.iter().enumerate();
         sessions
             .filter_map(|(position, session)| {
-                let bar = view.day(at, position)?;
+                let bar = view.day(view.bearer(symbol, session.date)?, position)?;
                 Some((session.date, [bar.o, bar.h, bar.l, bar.c, bar.v, bar.vw, bar.n]))
             })
             .collect()

@@ -257,7 +257,14 @@ async fn changes_to_the_market_show_at_once() {
     let raw = rows(&get(&sim, &format!("{path}?adjusted=false")).await.json());
     let step = raw[1]["o"].as_f64().unwrap() / raw[0]["c"].as_f64().unwrap();
     assert!((step - 0.5).abs() < 0.05, "{step}");
-    for bad in ["", "[]", "{}", r#"{"rename":{}}"#, r#"{"halt":{"symbol":"NOSUCH"}}"#] {
+    for bad in [
+        "",
+        "[]",
+        "{}",
+        r#"{"rename":{}}"#,
+        r#"{"rename":{"symbol":"SPY","to":"SPY","date":"2025-12-31"}}"#,
+        r#"{"halt":{"symbol":"NOSUCH"}}"#,
+    ] {
         let reply = post(&sim, "/_sim/market", bad).await;
         assert_eq!(reply.status, 400, "{bad}");
         assert!(reply.json()["error"].as_str().is_some());

@@ -7,4 +7,5 @@ mod dialects;
 mod faults;
 mod recorded;
 mod reference;
+mod snapshot;
 mod world;

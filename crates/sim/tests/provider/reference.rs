@@ -75,7 +75,64 @@ async fn splits_are_filtered_and_paged() {
     let (earlier, _) =
         all(&sim, &format!("/v3/reference/splits?execution_date.lt={middle}&limit=1000")).await;
     assert_eq!(later.len() + earlier.len(), found.len());
-    assert_eq!(rows(&get(&sim, "/v3/reference/dividends").await.json()).len(), 0);
+    let newer = get(&sim, "/stocks/v1/splits?limit=5000").await.json();
+    assert_eq!((rows(&newer).len(), newer["request_id"].as_i64()), (found.len(), Some(1)));
+    assert!(rows(&newer).iter().all(|row| row["adjustment_type"].is_string()));
+    sim.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn dividends_are_paid_by_some_and_listed_on_both_paths() {
+    let sim = start(generated(60, 250)).await;
+    let (older, pages) = all(&sim, "/v3/reference/dividends?limit=20").await;
+    assert!(older.len() > 40 && pages == older.len().div_ceil(20), "{}", older.len());
+    let newer = rows(&get(&sim, "/stocks/v1/dividends?limit=5000").await.json());
+    assert_eq!(newer.len(), older.len());
+    assert!(
+        older.iter().all(|row| row["cash_amount"].as_f64().unwrap() > 0.0 && row["dividend_type"] == "CD")
+    );
+    assert!(newer.iter().all(|row| row["distribution_type"] == "recurring"));
+    let name = older[0]["ticker"].as_str().unwrap();
+    let (own, _) = all(&sim, &format!("/v3/reference/dividends?ticker={name}")).await;
+    assert!((3..=5).contains(&own.len()) && own.iter().all(|row| row["ticker"] == name), "{}", own.len());
+    sim.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_renamed_symbol_has_its_bars_under_the_ticker_of_the_day() {
+    let sim = start(generated(20, 10)).await;
+    let change = r#"{"rename":{"symbol":"SPY","to":"SPYX","date":"2025-12-29"}}"#;
+    assert_eq!(post(&sim, "/_sim/market", change).await.json()["renames"], 1);
+    let dates = |body: &Value| rows(body).len();
+    let range =
+        |name: &str| format!("/v2/aggs/ticker/{name}/range/1/day/2025-12-18/2025-12-31?adjusted=false");
+    let old = get(&sim, &range("SPY")).await.json();
+    let new = get(&sim, &range("SPYX")).await.json();
+    assert_eq!((dates(&old), dates(&new)), (6, 3));
+    for (day, name, other) in [("2025-12-26", "SPY", "SPYX"), ("2025-12-29", "SPYX", "SPY")] {
+        let body = get(&sim, &format!("/v2/aggs/grouped/locale/us/market/stocks/{day}")).await.json();
+        let held = |name: &str| rows(&body).iter().any(|row| row["T"] == name);
+        assert!(held(name) && !held(other), "{day}");
+    }
+    let events = get(&sim, "/vX/reference/tickers/SPYX/events").await.json()["results"].clone();
+    let told: Vec<_> =
+        events["events"].as_array().unwrap().iter().map(|e| e["ticker_change"]["ticker"].clone()).collect();
+    assert_eq!(told, ["SPYX", "SPY"]);
+    assert_eq!(events["events"][0]["date"], "2025-12-29");
+    let figi = events["composite_figi"].as_str().unwrap();
+    assert_eq!(get(&sim, &format!("/vX/reference/tickers/{figi}/events")).await.status, 200);
+    let listed = |query: &str| {
+        let target = format!("/v3/reference/tickers?{query}");
+        let sim = &sim;
+        async move { rows(&get(sim, &target).await.json()) }
+    };
+    assert_eq!(listed("ticker=SPYX").await[0]["composite_figi"], figi);
+    assert!(listed("ticker=SPY").await.is_empty() && listed("ticker=SPYX&date=2025-12-26").await.is_empty());
+    let gone = listed("active=false").await;
+    assert_eq!((gone.len(), gone[0]["ticker"].as_str()), (1, Some("SPY")));
+    assert_eq!(gone[0]["delisted_utc"], "2025-12-29T00:00:00Z");
+    assert_eq!(get(&sim, "/v3/reference/tickers/SPY").await.status, 404);
+    assert_eq!(get(&sim, "/v3/reference/tickers/SPY?date=2025-12-26").await.status, 200);
     sim.stop().await.unwrap();
 }
 

@@ -29,6 +29,9 @@ pub(crate) fn is_final(error: &SourceError) -> bool {
         error,
         SourceError::Key { .. }
             | SourceError::NotEntitled { .. }
+            | SourceError::OutsidePlan { .. }
+            // It names its own time, which is hours away.
+            | SourceError::NotYet { .. }
             | SourceError::Refused { .. }
             | SourceError::NotOffered { .. }
     )
@@ -170,6 +173,17 @@ mod tests {
 
     fn down() -> SourceError {
         SourceError::Unavailable { provider: "test".into(), what: "a day".into(), message: "503".into() }
+    }
+
+    #[test]
+    fn what_the_plan_leaves_out_is_not_asked_for_again_in_this_round() {
+        let (provider, what, message) = ("test".into(), "a day".to_owned(), "timeframe".to_owned());
+        let outside = SourceError::OutsidePlan { provider, what, from: None, until: None, message };
+        assert!(is_final(&outside));
+        let (provider, what, message) = ("test".into(), "a day".to_owned(), "before end of day".to_owned());
+        let retry_at = panscan_core::time::Timestamp::from_seconds(1);
+        assert!(is_final(&SourceError::NotYet { provider, what, retry_at, message }));
+        assert!(!is_final(&SourceError::RateLimited { provider: "test".into(), retry_after: LONGEST_WAIT }));
     }
 
     #[test]

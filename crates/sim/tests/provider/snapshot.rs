@@ -1,5 +1,6 @@
 //! Snapshots, open and close of a day, and bars of seconds.
 
+use panscan_core::time::Timestamp;
 use panscan_sim::{Plan, SimConfig};
 use serde_json::Value;
 
@@ -7,14 +8,15 @@ use crate::client::{generated, get, rows, start};
 
 const ALL: &str = "/v2/snapshot/locale/us/markets/stocks/tickers";
 
-async fn at(now: &str, plan: Plan) -> panscan_sim::Simulator {
-    start(SimConfig { now: Some(now.parse().unwrap()), plan, ..generated(30, 10) }).await
+/// A simulator at an instant, in seconds since the epoch.
+async fn at(now: i64, plan: Plan) -> panscan_sim::Simulator {
+    start(SimConfig { now: Some(Timestamp::from_seconds(now)), plan, ..generated(30, 10) }).await
 }
 
 #[tokio::test]
 async fn the_snapshot_follows_the_day() {
     // before the open everything of today is zero, and the change is that to zero
-    let sim = at("2025-12-31T13:00:00Z", Plan::Realtime).await;
+    let sim = at(1_767_186_000, Plan::Realtime).await;
     let body = get(&sim, &format!("{ALL}?tickers=SPY,NOSUCH")).await.json();
     assert_eq!(body["count"], 1);
     let row = &body["tickers"][0];
@@ -50,14 +52,14 @@ async fn the_snapshot_follows_the_day() {
 
 #[tokio::test]
 async fn a_weekend_has_no_snapshot_and_a_free_plan_none_at_all() {
-    let sim = at("2025-12-27T17:00:00Z", Plan::Realtime).await;
+    let sim = at(1_766_854_800, Plan::Realtime).await;
     assert_eq!(get(&sim, ALL).await.json()["count"], 0);
     let one = get(&sim, &format!("{ALL}/SPY")).await;
     assert_eq!((one.status, one.json()["status"].as_str()), (404, Some("NotFound")));
     let holiday = get(&sim, "/v1/open-close/SPY/2025-12-25").await;
     assert_eq!((holiday.status, holiday.json()["errorcode"].as_str()), (404, Some("001")));
     sim.stop().await.unwrap();
-    let sim = at("2025-12-31T17:00:00Z", Plan::Free).await;
+    let sim = at(1_767_200_400, Plan::Free).await;
     let refused = get(&sim, ALL).await;
     assert_eq!((refused.status, refused.json()["status"].as_str()), (403, Some("NOT_AUTHORIZED")));
     for target in ["/v1/open-close/SPY/2025-12-31", "/v2/aggs/ticker/SPY/range/1/day/2025-12-31/2025-12-31"] {
@@ -65,7 +67,7 @@ async fn a_weekend_has_no_snapshot_and_a_free_plan_none_at_all() {
         assert!(early.status == 403 && early.text().contains("before end of day"), "{}", early.text());
     }
     sim.stop().await.unwrap();
-    let sim = at("2025-12-31T17:00:00Z", Plan::Delayed).await;
+    let sim = at(1_767_200_400, Plan::Delayed).await;
     let delayed = get(&sim, &format!("{ALL}/SPY")).await.json();
     assert_eq!(
         (delayed["status"].as_str(), &delayed["ticker"]["lastTrade"]),
@@ -76,7 +78,7 @@ async fn a_weekend_has_no_snapshot_and_a_free_plan_none_at_all() {
 
 #[tokio::test]
 async fn seconds_agree_with_their_minute_in_open_close_and_volume() {
-    let sim = at("2025-12-31T22:00:00Z", Plan::Realtime).await;
+    let sim = at(1_767_218_400, Plan::Realtime).await;
     let range = |span: &str| {
         format!("/v2/aggs/ticker/SPY/range/{span}/2025-12-30/2025-12-30?limit=50000&adjusted=false")
     };

@@ -19,6 +19,11 @@ pub enum CacheError {
         /// The folder.
         path: PathBuf,
     },
+    /// The address of Redis cannot be read.
+    #[error(
+        "the redis address cannot be read; expected redis://[user:password@]host:port/db (PANSCAN_REDIS_URL)"
+    )]
+    RedisAddress,
     /// A file or folder could not be read or written.
     #[error("cannot {what} {}: {source}; check that the folder exists and may be read and written", path.display())]
     Io {
@@ -36,7 +41,7 @@ impl CacheError {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Locked { .. } | Self::Io { .. } => Kind::Precondition,
+            Self::Locked { .. } | Self::RedisAddress | Self::Io { .. } => Kind::Precondition,
         }
     }
 

@@ -19,12 +19,14 @@ mod key;
 mod map;
 mod note;
 mod packed;
+mod script;
 mod stage;
 mod tiers;
 mod verify;
 mod walk;
 
 pub use error::CacheError;
+pub use script::RedisScripts;
 pub use tiers::{Tiers, TiersConfig};
 pub use verify::{DamagedFile, Report, verify};
 

@@ -110,12 +110,14 @@ impl Caller {
             Some(error) => Err(error),
             None => Ok(client::build(&access.base, access.headers, config)?),
         };
-        let name = format!("{}-{}", scribe.provider(), scribe.fingerprint());
+        let (provider, print) = (scribe.provider(), scribe.fingerprint());
+        let (name, shared_name) = (format!("{provider}-{print}"), format!("{provider}:{print}"));
         let bounds = Bounds {
             quota: config.quota,
             connections: config.max_connections,
             call_max: config.total_timeout,
             ledger: config.ledger.as_ref().map(|folder| folder.join(format!("{name}.calls"))),
+            shared: config.shared.clone().map(|shared| (shared, shared_name)),
         };
         let limiter = Limiter::new(bounds, &clock)?;
         Ok(Self {

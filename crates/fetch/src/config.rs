@@ -7,6 +7,7 @@ use panscan_core::limit::Quota;
 use reqwest::Url;
 
 use crate::error::FetchError;
+use crate::limiter::SharedLimit;
 
 /// How the calls to one provider are limited, sent and repeated.
 #[derive(Debug, Clone)]
@@ -16,6 +17,8 @@ pub struct CallConfig {
     /// The folder in which a file for each provider and key remembers the calls, so that a restart does not
     /// forget the window; without one it does.
     pub ledger: Option<PathBuf>,
+    /// The servers that share the limit; `None` where this is the only one.
+    pub shared: Option<SharedLimit>,
     /// Connections in use at once.
     pub max_connections: usize,
     /// Idle connections that are kept.
@@ -43,6 +46,7 @@ impl CallConfig {
         Self {
             quota,
             ledger: None,
+            shared: None,
             max_connections: 50,
             max_pool_size: 20,
             connect_timeout: Duration::from_secs(10),

@@ -20,5 +20,6 @@ mod secret;
 
 pub use config::CallConfig;
 pub use error::FetchError;
+pub use limiter::{Scripts, SharedLimit};
 pub use provider::polygon::{self, Polygon, PolygonConfig};
 pub use secret::Secret;

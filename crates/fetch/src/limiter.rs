@@ -1,10 +1,13 @@
 //! The queue in front of a provider: a call gets its turn when both the rate limit and the connections allow it.
 //!
 //! The arithmetic is the core's window log; here is the waiting. Interactive calls go before background ones,
-//! and callers take turns. Who stops waiting leaves the queue and makes no call.
+//! and callers take turns. Who stops waiting leaves the queue and makes no call. Where several servers share a
+//! key, a call needs the others' consent too, which Redis gives.
 
 mod ledger;
+mod link;
 mod queue;
+mod share;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,8 +20,12 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use self::ledger::{Ledger, Slot};
+use self::link::{Link, Terms};
 use self::queue::{Place, Queue};
+use self::share::{Message, Reply, Say, Share, micros};
 use crate::error::FetchError;
+
+pub use self::link::{Scripts, SharedLimit};
 
 /// Calls that may wait; the callers' own bounds are far below.
 const WAITING_MAX: usize = 100_000;
@@ -35,6 +42,8 @@ pub(crate) struct Bounds {
     pub(crate) call_max: Duration,
     /// The file that remembers them.
     pub(crate) ledger: Option<PathBuf>,
+    /// The other servers, and the name of what is shared.
+    pub(crate) shared: Option<(SharedLimit, String)>,
 }
 
 /// Hands out turns.
@@ -46,6 +55,7 @@ pub(crate) struct Limiter {
     began: Instant,
     /// Rings when who watches the queue should look again.
     bell: Notify,
+    link: Option<Link>,
 }
 
 struct State {
@@ -57,6 +67,11 @@ struct State {
     last: Timestamp,
     /// Whether a task looks after the queue.
     watched: bool,
+    share: Option<Share>,
+    /// Whether a task speaks with Redis.
+    linked: bool,
+    /// Whether Redis said that there is nothing now, and is asked again in time.
+    polling: bool,
 }
 
 /// The queue is full.
@@ -68,6 +83,8 @@ pub(crate) struct Turn {
     limiter: Arc<Limiter>,
     start: Timestamp,
     slot: Option<Slot>,
+    /// What the call is called in Redis.
+    number: Option<u64>,
     stage: Stage,
 }
 
@@ -102,27 +119,44 @@ impl Limiter {
     ///
     /// [`FetchError::Setting`] when the ledger cannot be used.
     pub(crate) fn new(bounds: Bounds, clock: &Arc<dyn Clock>) -> Result<Arc<Self>, FetchError> {
-        let Bounds { quota, connections, call_max, ledger } = bounds;
+        let Bounds { quota, connections, call_max, ledger, shared } = bounds;
+        let shared = shared.filter(|_| !quota.is_unlimited());
         let now = clock.now();
         let mut log = WindowLog::new(quota).holding(call_max);
+        let link = shared.as_ref().map(|(shared, name)| Link::new(shared, name));
+        let mut share = shared.map(|(shared, _)| Share::new(quota, shared.peers, call_max, now));
         let mut kept = None;
         if let Some(path) = ledger.filter(|_| !quota.is_unlimited()) {
             let (ledger, left) = Ledger::open(&path, quota, call_max, clock.clone())?;
             for (start, clear) in left.calls {
                 log.note(start, clear);
+                if let Some(share) = &mut share {
+                    share.note(clear);
+                }
             }
             if let Some(until) = left.paused_until {
                 log.pause(now, until.since(now));
             }
             kept = Some(ledger);
         }
-        let state = State { log, ledger: kept, in_flight: 0, queue: Queue::new(), last: now, watched: false };
+        let state = State {
+            log,
+            ledger: kept,
+            in_flight: 0,
+            queue: Queue::new(),
+            last: now,
+            watched: false,
+            share,
+            linked: false,
+            polling: false,
+        };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             connections: connections.max(1),
             base: now,
             began: Instant::now(),
             bell: Notify::new(),
+            link,
         }))
     }
 
@@ -148,6 +182,10 @@ impl Limiter {
             if state.queue.len() >= WAITING_MAX {
                 return Err(Full);
             }
+            if let Some(link) = self.link.as_ref().filter(|_| !state.linked) {
+                state.linked = true;
+                tokio::spawn(link::run(link.clone(), Arc::downgrade(self)));
+            }
             state.queue.push(errand, sender)
         };
         self.settle();
@@ -171,20 +209,78 @@ impl Limiter {
                 return Next::WhenCalled;
             }
             let now = self.now().max(state.last.after(Duration::from_nanos(1)));
-            if let Err(at) = state.log.reserve(now) {
-                return Next::At(at);
-            }
+            let number = match state.permit(now) {
+                Ok(number) => number,
+                Err(next) => {
+                    if matches!(next, Next::WhenCalled) && !state.polling {
+                        drop(state);
+                        self.ring_link();
+                    }
+                    return next;
+                }
+            };
             state.last = now;
             state.in_flight += 1;
             let slot = state.ledger.as_mut().map(Ledger::started);
             let waiting = state.queue.pop();
             drop(state);
-            let turn = Turn { limiter: self.clone(), start: now, slot, stage: Stage::Held };
+            let turn = Turn { limiter: self.clone(), start: now, slot, number, stage: Stage::Held };
             if let Some(waiting) = waiting {
                 // Who does not wait any more gives the turn back by dropping it.
                 let _ = waiting.send(turn);
             }
         }
+    }
+
+    fn ring_link(&self) {
+        if let Some(link) = &self.link {
+            link.bell.notify_one();
+        }
+    }
+
+    /// The next message to Redis.
+    fn compose(&self, timeout: Duration) -> Option<(Message, Terms)> {
+        let now = self.now();
+        let mut state = self.state();
+        state.polling = false;
+        let want = state.want(now, self.connections);
+        let calls = state.log.allowed(now);
+        let share = state.share.as_mut()?;
+        let (peers, own, window) = share.terms();
+        let terms = Terms { calls, own, peers, window, hold: micros(share.hold) };
+        Some((share.compose(now, timeout, want), terms))
+    }
+
+    /// Takes an answer of Redis in; how long to wait with the next message.
+    fn absorb(self: &Arc<Self>, message: &Message, reply: &Reply) -> Duration {
+        let now = self.now();
+        let mut state = self.state();
+        let window = state.log.quota().window();
+        let Some(share) = &mut state.share else { return Duration::MAX };
+        share.absorb(message, reply, now);
+        state.polling = message.want > 0 && reply.granted == 0;
+        let polling = state.polling;
+        drop(state);
+        self.settle();
+        self.bell.notify_one();
+        let mut state = self.state();
+        let Some(share) = &mut state.share else { return Duration::MAX };
+        share.give_back(now);
+        if share.has_news() {
+            return Duration::ZERO;
+        }
+        let rest = share.rest(now);
+        if polling { link::poll(reply.wait, window).min(rest) } else { rest }
+    }
+
+    /// Redis did not answer.
+    fn lost(self: &Arc<Self>, message: Option<&Message>) {
+        let now = self.now();
+        if let Some(share) = &mut self.state().share {
+            share.lost(message, now);
+        }
+        self.settle();
+        self.bell.notify_one();
     }
 
     /// The provider said that there were too many calls.
@@ -243,6 +339,35 @@ fn per_second(quota: Quota, calls: u32) -> f64 {
 }
 
 impl State {
+    /// Reserves a call at `now`, with its number in Redis, or says when to look again.
+    fn permit(&mut self, now: Timestamp) -> Result<Option<u64>, Next> {
+        if let Some(share) = &self.share {
+            self.log.set_ceiling(share.ceiling());
+        }
+        let at = self.log.earliest(now);
+        if at > now {
+            return Err(Next::At(at));
+        }
+        let number = match self.share.as_mut().map(|share| share.start(now)) {
+            None => None,
+            Some(Say::Go(number)) => Some(number),
+            Some(Say::After(at)) => return Err(Next::At(at)),
+            Some(Say::Ask) => return Err(Next::WhenCalled),
+        };
+        // The instant is the one that was asked for above.
+        self.log.reserve(now).map_err(Next::At)?;
+        Ok(number)
+    }
+
+    /// Calls that could start at `now` if only Redis granted them.
+    fn want(&mut self, now: Timestamp, connections: usize) -> u32 {
+        if let Some(share) = &self.share {
+            self.log.set_ceiling(share.ceiling());
+        }
+        let free = self.queue.len().min(connections.saturating_sub(self.in_flight));
+        u32::try_from(free).unwrap_or(u32::MAX).min(self.log.available(now))
+    }
+
     fn remember_pause(&mut self, now: Timestamp) {
         let wait = self.log.blocked_until().since(now);
         if let Some(ledger) = &mut self.ledger {
@@ -291,6 +416,12 @@ async fn watch(mut watch: Watch) {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.ring_link();
+    }
+}
+
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
         self.limiter.state().queue.leave(self.place);
@@ -315,8 +446,20 @@ impl Turn {
     fn count_until(&self, now: Timestamp) {
         let mut state = self.limiter.state();
         state.log.answered(self.start, now);
+        let quota = state.log.quota();
+        self.tell(&mut state, now.after(quota.window() + quota.margin()));
         if let (Some(ledger), Some(slot)) = (&mut state.ledger, self.slot) {
             ledger.answered(slot);
+        }
+    }
+}
+
+impl Turn {
+    /// Tells the other servers until when the call counts.
+    fn tell(&self, state: &mut State, clear: Timestamp) {
+        if let (Some(share), Some(number)) = (&mut state.share, self.number) {
+            share.counts_until(number, clear);
+            self.limiter.ring_link();
         }
     }
 }
@@ -328,6 +471,7 @@ impl Drop for Turn {
             Stage::Held => {
                 let mut state = self.limiter.state();
                 state.log.cancel(self.start);
+                self.tell(&mut state, self.start);
                 if let (Some(ledger), Some(slot)) = (&mut state.ledger, self.slot) {
                     ledger.cancelled(slot);
                 }

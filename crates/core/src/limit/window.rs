@@ -99,6 +99,13 @@ impl WindowLog {
         self.log.iter().map(|entry| entry.start)
     }
 
+    /// The earliest instant from `now` on at which a call may start, as things are.
+    #[must_use]
+    pub fn earliest(&mut self, now: Timestamp) -> Timestamp {
+        self.forget(now);
+        self.next_free(now)
+    }
+
     /// Starts a call at `now` and notes it, if it may start now.
     ///
     /// # Errors
@@ -107,8 +114,7 @@ impl WindowLog {
     /// with [`holding`](Self::holding) it is taken that calls on the way are answered at once, and asking again gives
     /// a later instant where they were not.
     pub fn reserve(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        self.forget(now);
-        let at = self.next_free(now);
+        let at = self.earliest(now);
         if at > now {
             return Err(at);
         }

@@ -19,7 +19,7 @@ const NOW: Errand = Errand::interactive(0);
 
 fn bounds(quota: &str, connections: usize) -> Bounds {
     let call_max = Duration::from_secs(30);
-    Bounds { quota: quota.parse().unwrap(), connections, call_max, ledger: None }
+    Bounds { quota: quota.parse().unwrap(), connections, call_max, ledger: None, shared: None }
 }
 
 fn limiter(quota: &str, connections: usize) -> Arc<Limiter> {

@@ -156,7 +156,9 @@ def take_columns(scan: Scan, batch: scanner_pb2.ColumnBatch) -> None:
     for (name, cells), data in zip(scan.cells.items(), batch.data, strict=True):
         values = getattr(data, data.WhichOneof("values"))
         if isinstance(values, types_pb2.DictionaryColumn):
-            texts = [values.dictionary[at] for at in values.indices]
+            # the index of a null means nothing, and where all are null there is no text
+            words = list(values.dictionary) or [""]
+            texts = [words[at] for at in values.indices]
         else:
             texts = list(values.values)
         bits = np.frombuffer(data.validity, dtype=np.uint8)

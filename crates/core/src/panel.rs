@@ -4,10 +4,12 @@
 //! the last row, so that "the last n bars that the symbol has" is the last n rows for every lane at once: missing
 //! sessions are skipped, not filled, and no kernel has to look for them. Rows above a lane's first bar are NaN.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::bar::Field;
 use crate::block::{BarKey, Block, WIDTH};
+use crate::calendar::Calendar;
+use crate::resample::period;
 use crate::slab::Aligned;
 use crate::symbol::{Symbol, SymbolId};
 use crate::time::{SessionDate, Timeframe};
@@ -118,6 +120,8 @@ pub struct Panel {
     /// Bars of each symbol, side by side: asked for every symbol of every scan.
     bars: Vec<u32>,
     tiles: Vec<Arc<Tile>>,
+    /// Weeks and months of these bars, each with its unfinished bar and without, made when first asked for.
+    longer: Arc<[OnceLock<Arc<Panel>>; 4]>,
 }
 
 /// One symbol's bars, ascending, copied out of a panel.
@@ -162,9 +166,45 @@ impl Panel {
         let panel = |tiles: Vec<Arc<Tile>>| {
             let mut bars: Vec<u32> = tiles.iter().flat_map(|tile| tile.bars).collect();
             bars.truncate(universe.len());
-            Self { timeframe: Timeframe::Day, sessions: sessions.clone(), bars, tiles }
+            let longer = Arc::default();
+            Self { timeframe: Timeframe::Day, sessions: sessions.clone(), bars, tiles, longer }
         };
         (panel(adjusted), panel(raw))
+    }
+
+    /// Its bars joined to those of a longer interval, labelled by the first day of each; `closed` leaves out the
+    /// newest where it has sessions to come. `None` for an interval that days do not make.
+    #[must_use]
+    pub fn longer(&self, timeframe: Timeframe, closed: bool) -> Option<&Arc<Self>> {
+        let at = match timeframe {
+            Timeframe::Week => 0,
+            Timeframe::Month => 2,
+            Timeframe::Day | Timeframe::Minutes(_) => return None,
+        };
+        Some(self.longer[at + usize::from(closed)].get_or_init(|| Arc::new(self.joined(timeframe, closed))))
+    }
+
+    fn joined(&self, timeframe: Timeframe, closed: bool) -> Self {
+        let mut labels: Vec<SessionDate> = Vec::new();
+        let mut places: Vec<usize> = Vec::with_capacity(self.sessions.len());
+        for session in self.sessions.iter() {
+            let (first, _) = period(timeframe, *session);
+            if labels.last() != Some(&first) {
+                labels.push(first);
+            }
+            places.push(labels.len() - 1);
+        }
+        if let Some(newest) = self.sessions.last().filter(|_| closed) {
+            let (_, last) = period(timeframe, *newest);
+            if Calendar::us_equities().at_or_before(last).is_some_and(|session| session > *newest) {
+                labels.pop();
+            }
+        }
+        let tiles: Vec<Arc<Tile>> =
+            self.tiles.iter().map(|tile| Arc::new(tile.joined(&places, labels.len()))).collect();
+        let mut bars: Vec<u32> = tiles.iter().flat_map(|tile| tile.bars).collect();
+        bars.truncate(self.bars.len());
+        Self { timeframe, sessions: labels.into(), bars, tiles, longer: Arc::default() }
     }
 
     /// The interval of its bars.
@@ -360,6 +400,48 @@ impl Tile {
         } else {
             (raw.clone(), raw)
         }
+    }
+
+    /// The bars of each lane that lie at one place joined to one; places from `count` on are left out.
+    fn joined(&self, places: &[usize], count: usize) -> Self {
+        let mut grid = Aligned::filled(Field::COUNT * count * WIDTH, f64::NAN);
+        let out = grid.as_mut_slice();
+        let mut put = |place: usize, lane: usize, values: &[f64; Field::COUNT]| {
+            for (field, value) in values.iter().enumerate() {
+                out[(field * count + place) * WIDTH + lane] = *value;
+            }
+        };
+        for lane in 0..WIDTH {
+            let mut at = usize::MAX;
+            let mut bar = [f64::NAN; Field::COUNT];
+            let mut weighted = f64::NAN;
+            for row in self.rows - self.bars[lane] as usize..self.rows {
+                let place = places[usize::from(self.session[row * WIDTH + lane])];
+                if place >= count {
+                    break;
+                }
+                let day: [f64; Field::COUNT] =
+                    std::array::from_fn(|f| self.data.as_slice()[(f * self.rows + row) * WIDTH + lane]);
+                let of = |field: Field| day[field.index()];
+                if place == at {
+                    let [high, low] = [Field::High, Field::Low].map(Field::index);
+                    bar[high] = bar[high].max(day[high]);
+                    bar[low] = bar[low].min(day[low]);
+                    bar[Field::Close.index()] = of(Field::Close);
+                    bar[Field::Volume.index()] += of(Field::Volume);
+                    bar[Field::Trades.index()] += of(Field::Trades);
+                    weighted += of(Field::Vwap) * of(Field::Volume);
+                    let vwap = weighted / bar[Field::Volume.index()];
+                    bar[Field::Vwap.index()] = if vwap.is_finite() { vwap } else { f64::NAN };
+                } else {
+                    at = place;
+                    bar = day;
+                    weighted = of(Field::Vwap) * of(Field::Volume);
+                }
+                put(place, lane, &bar);
+            }
+        }
+        Self::packed(&grid, count, WIDTH)
     }
 
     /// Moves each lane's bars down to the last row, without holes.

@@ -356,6 +356,27 @@ impl Recursive {
     }
 }
 
+/// Bars of a longer interval than the scan's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Longer {
+    /// The interval.
+    pub timeframe: Timeframe,
+    /// Whether the newest bar is left out where it has not ended.
+    pub closed: bool,
+}
+
+impl Longer {
+    /// Sessions in one of its bars at most.
+    #[must_use]
+    pub const fn sessions(self) -> u32 {
+        match self.timeframe {
+            Timeframe::Month => 23,
+            Timeframe::Week => 5,
+            Timeframe::Day | Timeframe::Minutes(_) => 1,
+        }
+    }
+}
+
 /// What a node does with its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
@@ -398,6 +419,10 @@ pub enum Op {
     Benchmark(Arc<str>, Field),
     /// A function of a price and the benchmark's.
     Against(Against, u32),
+    /// A column of bars of a longer interval. What is made of it has one value per such bar.
+    Longer(Longer, Field),
+    /// The last value of an input over bars of a longer interval.
+    At(Longer),
     /// Over the population, or over each group of equal attributes. Inputs: the values, and where it is given the
     /// condition under which a symbol takes part.
     Cross(Cross, Arc<[TextAttribute]>),
@@ -537,9 +562,12 @@ impl Plan {
     /// [`bars_needed`](Self::bars_needed), or more where a window takes what there is.
     #[must_use]
     pub fn bars_read(&self) -> u32 {
-        let fields = self.nodes.iter().filter(|n| matches!(n.op, Op::Field(_)));
-        let read = fields.map(|n| if let Tail::Rows(rows) = n.tail { rows } else { 0 }).max();
-        self.bars_needed().max(read.unwrap_or(0))
+        let read = self.nodes.iter().map(|node| match (&node.op, node.tail) {
+            (Op::Field(_), Tail::Rows(rows)) => rows,
+            (Op::Longer(longer, _), Tail::Rows(rows)) => rows.saturating_mul(longer.sessions()),
+            _ => 0,
+        });
+        self.bars_needed().max(read.max().unwrap_or(0))
     }
 
     /// The symbols other than the one looked at whose bars are read.
@@ -571,7 +599,7 @@ impl Plan {
     /// Whether any bar is touched.
     #[must_use]
     pub fn touches_bars(&self) -> bool {
-        self.nodes.iter().any(|n| matches!(n.op, Op::Field(_)))
+        self.nodes.iter().any(|n| matches!(n.op, Op::Field(_) | Op::Longer(..)))
     }
 
     /// Whether any attribute other than the ticker is read.

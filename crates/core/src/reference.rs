@@ -4,13 +4,16 @@
 use std::collections::HashMap;
 
 use crate::attribute::attribute_column;
+use crate::calendar::Calendar;
 use crate::panel::SeriesBars;
 use crate::plan::{Against, Cross, Node, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Window};
 use crate::port::{Compute, ComputeError, ScanJob};
 use crate::rank::{RankedRows, select};
+use crate::resample::{View, from_days};
 use crate::scalar;
+use crate::scan::{BarSelection, SessionHours};
 use crate::symbol::SymbolId;
-use crate::time::SessionDate;
+use crate::time::{SessionDate, Timestamp};
 
 /// The backend that others are compared with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,7 +50,7 @@ impl Compute for Reference {
             }
             let bars = panel.series(id, always.0, always.1);
             let known = |node: usize| attributes.get(&node).map_or(f64::NAN, |column| column[id.index()]);
-            let values = evaluate_beside(plan, &bars, &known, &other);
+            let values = evaluate_beside(plan, &bars, &known, &other, snapshot.newest());
             for (column, values) in columns.iter_mut().zip(&values) {
                 column[id.index()] = values.last().copied().flatten().unwrap_or(f64::NAN);
             }
@@ -143,16 +146,18 @@ fn cross(op: Cross, x: f64, group: &[f64]) -> f64 {
 /// of a node of stage attribute. What looks across symbols is null, and so is every benchmark.
 #[must_use]
 pub fn evaluate(plan: &Plan, bars: &SeriesBars, attribute: &dyn Fn(usize) -> f64) -> Vec<Values> {
-    evaluate_beside(plan, bars, attribute, &|_| SeriesBars::default())
+    evaluate_beside(plan, bars, attribute, &|_| SeriesBars::default(), bars.sessions.last().copied())
 }
 
-/// The same with the bars of other symbols, by ticker, for what compares with a benchmark.
+/// The same with the bars of other symbols, by ticker, for what compares with a benchmark, and the newest session of
+/// all, which says what has ended.
 #[must_use]
 pub fn evaluate_beside(
     plan: &Plan,
     bars: &SeriesBars,
     attribute: &dyn Fn(usize) -> f64,
     other: &dyn Fn(&str) -> SeriesBars,
+    newest: Option<SessionDate>,
 ) -> Vec<Values> {
     let length = bars.sessions.len();
     let mut values: Vec<Values> = Vec::with_capacity(plan.nodes.len());
@@ -164,10 +169,20 @@ pub fn evaluate_beside(
             let at = |session| theirs.sessions.binary_search(session).ok();
             let value = |session| at(session).and_then(|row| some(theirs.columns[field.index()][row]));
             bars.sessions.iter().map(value).collect()
+        } else if let Op::Longer(longer, field) = &node.op {
+            let (selection, until) = match newest.filter(|_| longer.closed) {
+                Some(newest) => (BarSelection::ClosedOnly, Calendar::us_equities().close(newest)),
+                None => (BarSelection::IncludeForming, Timestamp::from_nanos(i64::MAX)),
+            };
+            let view = View { hours: SessionHours::Regular, selection, until };
+            let joined = from_days(bars.clone(), longer.timeframe, view);
+            joined.column(*field).iter().map(|v| some(*v)).collect()
         } else {
             let inputs: Vec<(&Node, &Values)> =
                 node.inputs.iter().map(|id| (plan.node(*id), &values[id.index()])).collect();
-            series_node(node, &inputs, bars, length)
+            let series = inputs.iter().filter(|(below, _)| below.shape == Shape::Series);
+            let rows = series.map(|(_, values)| values.len()).max().unwrap_or(length);
+            series_node(node, &inputs, bars, rows)
         };
         values.push(result);
     }
@@ -204,7 +219,9 @@ fn series_node(node: &Node, inputs: &[(&Node, &Values)], bars: &SeriesBars, leng
         Op::Pair(op, n) => pair(*op, inputs[0].1, inputs[1].1, *n as usize),
         Op::Recursive(op, n) => recursive(*op, inputs[0].1, *n as usize),
         Op::Against(op, n) => against(*op, inputs[0].1, inputs[1].1, *n as usize),
+        Op::At(_) => vec![some(at(0, 0))],
         Op::Constant(_)
+        | Op::Longer(..)
         | Op::Benchmark(..)
         | Op::Cross(..)
         | Op::Attribute(_)

@@ -154,7 +154,13 @@ fn every_reason_has_its_place() {
         ("close@7x > 1", &[(R::UnknownTimeframe, 5, 8, "")]),
         ("close@1dd > 1", &[(R::UnknownTimeframe, 5, 9, "1d")]),
         ("close@5m > 1", &[(R::TimeframeTooFine, 5, 8, "")]),
-        ("close@1w > 1", &[(R::Unimplemented, 5, 8, "")]),
+        ("close@1d@1w > 1", &[(R::TimeframeTooFine, 5, 8, "")]),
+        ("(close + close@1w)@1mo > 1", &[(R::TimeframeTooFine, 14, 17, "")]),
+        ("(close + close@1d)@1w > 1", &[(R::TimeframeTooFine, 14, 17, "")]),
+        ("beta(5)@1d > 1 and market_cap@1mo > 1 and (close + close@1mo)@1w > 1", &[]),
+        ("rank(close)@1w > 1", &[(R::CrossSectionInSeries, 0, 11, "")]),
+        ("sma(close@1w, 5) > 1", &[(R::SeriesRequired, 4, 12, "")]),
+        ("beta(20)@1w > 1", &[(R::Unimplemented, 0, 8, "")]),
         ("in_universe('sp500')", &[(R::Unimplemented, 0, 11, "")]),
     ];
     for (text, expected) in cases {

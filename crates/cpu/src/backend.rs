@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use panscan_core::block::WIDTH;
 use panscan_core::cross::{self, Column};
 use panscan_core::panel::Panel;
-use panscan_core::plan::{Digest, NodeId, Plan, Tail};
+use panscan_core::plan::{Digest, NodeId, Op, Plan, Tail};
 use panscan_core::port::{Cancel, Compute, ComputeError, ScanJob};
 use panscan_core::rank::{self, RankedRows};
 use panscan_core::universe::Population;
@@ -15,7 +15,7 @@ use panscan_core::universe::Population;
 use crate::crew::{Crew, Work};
 use crate::error::CpuError;
 use crate::floor;
-use crate::program::Program;
+use crate::program::{Given, Program};
 use crate::simd::{Isa, Level};
 use crate::tile::{self, Scratch};
 
@@ -102,7 +102,44 @@ impl CpuBackend {
         let panel = job.snapshot.panel(job.plan.adjustment).ok_or_else(|| ComputeError::NoPanel {
             what: format!("{:?} adjusted {}", job.plan.adjustment, job.plan.timeframe),
         })?;
-        let program = Program::new(job.plan, nodes, job.snapshot, panel)?;
+        let given = self.longer(job, panel, nodes)?;
+        self.run(job, panel, nodes, &given)
+    }
+
+    /// What the roots need of longer bars, each on a panel of those.
+    fn longer(&self, job: &ScanJob<'_>, panel: &Arc<Panel>, roots: &[NodeId]) -> Result<Given, ComputeError> {
+        let plan = job.plan;
+        let mut given = Given::new();
+        if !plan.nodes.iter().any(|node| matches!(node.op, Op::At(_))) {
+            return Ok(given);
+        }
+        let mut needed = vec![false; plan.nodes.len()];
+        roots.iter().for_each(|root| needed[root.index()] = true);
+        for (index, node) in plan.nodes.iter().enumerate().rev() {
+            if needed[index] {
+                node.inputs.iter().for_each(|input| needed[input.index()] = true);
+            }
+        }
+        for (index, node) in plan.nodes.iter().enumerate().filter(|(index, _)| needed[*index]) {
+            let (Op::At(longer), [input]) = (&node.op, node.inputs.as_slice()) else { continue };
+            let joined = panel
+                .longer(longer.timeframe, longer.closed)
+                .ok_or_else(|| ComputeError::NoPanel { what: longer.timeframe.to_string() })?;
+            let (columns, _) = self.run(job, joined, &[*input], &given)?;
+            given.extend(columns.into_iter().next().map(|column| (index, column)));
+        }
+        Ok(given)
+    }
+
+    /// Columns of `nodes` on the bars of a panel, and whether every tile was computed.
+    fn run(
+        &self,
+        job: &ScanJob<'_>,
+        panel: &Arc<Panel>,
+        nodes: &[NodeId],
+        given: &Given,
+    ) -> Result<(Vec<Column>, bool), ComputeError> {
+        let program = Program::new(job.plan, nodes, job.snapshot, panel, given)?;
         let size = part_tiles(panel.tiles().len(), self.threads());
         let parts = panel.tiles().len().div_ceil(size);
         let evaluation = Arc::new(Evaluation {

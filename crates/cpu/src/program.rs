@@ -1,11 +1,16 @@
 //! A plan made ready for tiles: which nodes have to run for the roots that are asked for, over how many rows
 //! each, and in which scratch slot its rows lie. Not here: anything that touches a bar.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use panscan_core::attribute::attribute_column;
 use panscan_core::bar::Field;
 use panscan_core::block::WIDTH;
 use panscan_core::panel::Panel;
-use panscan_core::plan::{Against, Binary, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Unary, Window};
+use panscan_core::plan::{
+    Against, Binary, Node, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Unary, Window,
+};
 use panscan_core::port::ComputeError;
 use panscan_core::snapshot::Snapshot;
 use panscan_core::symbol::SymbolId;
@@ -14,6 +19,14 @@ use crate::lanes::Row;
 
 /// Every row of a tile.
 pub(crate) const ALL: usize = usize::MAX;
+
+/// Columns of nodes that are computed on other bars, by node.
+pub(crate) type Given = HashMap<usize, Arc<[f64]>>;
+
+/// Whether a node comes as one number per symbol.
+fn is_given(node: &Node) -> bool {
+    node.stage == Stage::Attribute || matches!(node.op, Op::At(_))
+}
 
 /// What a step does; its inputs are nodes.
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +112,7 @@ impl Program {
         roots: &[NodeId],
         snapshot: &Snapshot,
         panel: &Panel,
+        given: &Given,
     ) -> Result<Self, ComputeError> {
         let need = needs(plan, roots)?;
         let mut program = Self {
@@ -118,7 +132,13 @@ impl Program {
                     program.constants.push([*value; WIDTH]);
                     Action::Constant(program.constants.len() - 1)
                 }
-                Op::Field(field) => Action::Field(*field),
+                Op::Field(field) | Op::Longer(_, field) => Action::Field(*field),
+                Op::At(_) => {
+                    let mut values = given.get(&index).map_or_else(Vec::new, |column| column.to_vec());
+                    values.resize(snapshot.universe.len().next_multiple_of(WIDTH), f64::NAN);
+                    program.attributes.push(values);
+                    Action::Attribute(program.attributes.len() - 1)
+                }
                 _ if node.stage == Stage::Attribute => {
                     let mut values = attribute_column(plan, id(index), snapshot);
                     values.resize(snapshot.universe.len().next_multiple_of(WIDTH), f64::NAN);
@@ -263,7 +283,7 @@ fn order(plan: &Plan, roots: &[NodeId]) -> Vec<usize> {
         } else if !seen[index] {
             seen[index] = true;
             open.push((index, true));
-            if plan.nodes[index].stage != Stage::Attribute {
+            if !is_given(&plan.nodes[index]) {
                 open.extend(plan.nodes[index].inputs.iter().rev().map(|input| (input.index(), false)));
             }
         }
@@ -318,7 +338,7 @@ fn needs(plan: &Plan, roots: &[NodeId]) -> Result<Vec<usize>, ComputeError> {
             need[index] = 1;
         }
         let rows = need[index];
-        if rows == 0 || node.stage == Stage::Attribute {
+        if rows == 0 || is_given(node) {
             continue;
         }
         let (count, per_input, series) = match &node.op {

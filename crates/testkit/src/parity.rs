@@ -12,7 +12,7 @@ use panscan_core::plan::{Digest, Plan};
 use panscan_core::port::{Cancel, Compute, ComputeError, Memo, ScanJob};
 use panscan_core::rank::{Cells, RankedRows};
 use panscan_core::reference::Reference;
-use panscan_core::scan::{Factor, FactorTransform, LIMIT_MAX, MissingFactor, Order, ScanSpec};
+use panscan_core::scan::{BarSelection, Factor, FactorTransform, LIMIT_MAX, MissingFactor, Order, ScanSpec};
 use panscan_core::universe::Population;
 
 use crate::world::{Random, World};
@@ -151,6 +151,18 @@ pub const EXPRESSIONS: &[&str] = &[
     "technical()",
     "liquidity() + reversal() + volatility()",
     "momentum()",
+    "close@1w",
+    "open@1mo + high@1w - low@1mo",
+    "volume@1w / volume",
+    "bar_vwap@1w",
+    "trades@1mo",
+    "rsi(14)@1w",
+    "sma(10)@1w > sma(3)@1mo",
+    "ema(5)[2]@1w",
+    "macd(2, 5, 3).hist@1w",
+    "if(close > sma(4)@1w, change_pct@1mo, realized_vol(8)@1w)",
+    "(close > close@1mo)@1w",
+    "pct_from_high(52)@1w",
 ];
 
 /// Expressions over the population that every backend answers alike.
@@ -182,6 +194,7 @@ pub const ACROSS: &[&str] = &[
     "coalesce(rank(bar_vwap), 7)",
     "is_null(rank(bar_vwap))",
     "rank(5)",
+    "rank(close@1w) - rank(sma(3)@1mo, by=sector)",
 ];
 
 /// Expressions that compare with another symbol of the world.
@@ -201,6 +214,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("expressions_equal_the_reference", expressions),
     ("cross_sections_equal_the_reference", cross_sections),
     ("benchmarks_equal_the_reference", benchmarks),
+    ("longer_bars_equal_the_reference", longer_bars),
     ("scores_equal_the_reference", scores),
     ("rows_per_group_are_limited_alike", groups),
     ("neither_names_nor_strangers_change_a_cross_section", strangers),
@@ -230,6 +244,7 @@ macro_rules! on_every_backend {
             expressions_equal_the_reference,
             cross_sections_equal_the_reference,
             benchmarks_equal_the_reference,
+            longer_bars_equal_the_reference,
             scores_equal_the_reference,
             rows_per_group_are_limited_alike,
             neither_names_nor_strangers_change_a_cross_section,
@@ -359,6 +374,40 @@ fn cross_sections(compute: &dyn Compute) {
     let world = World::with_habits(75, 60, 31);
     let job = world.job(&plan);
     assert_alike("filtered", &scan(compute, &job), &scan(&Reference, &job), close_enough);
+}
+
+/// Weeks and months without their unfinished bar, and names that are put on other bars.
+fn longer_bars(compute: &dyn Compute) {
+    let spec = ScanSpec {
+        define: [("fast", "sma(3)"), ("both", "fast / ema(4)"), ("worth", "market_cap / sma(2)")]
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .into(),
+        columns: [
+            "close@1w",
+            "close@1mo",
+            "both@1w",
+            "both",
+            "fast@1mo",
+            "worth@1w + worth",
+            "(worth + fast@1mo)@1w",
+            "zscore(worth@1mo)",
+        ]
+        .map(str::to_owned)
+        .into(),
+        bars: BarSelection::ClosedOnly,
+        limit: LIMIT_MAX,
+        ..ScanSpec::default()
+    };
+    let plan = planned(&spec);
+    for world in worlds() {
+        let job = world.job(&plan);
+        let answer = scan(compute, &job);
+        assert_alike("closed", &answer, &scan(&Reference, &job), close_enough);
+        // A definition on other bars is what its text is there.
+        let apart = plan_of(&["(sma(3) / ema(4))@1w", "sma(3) / ema(4)", "(market_cap / sma(2))@1mo"]);
+        let known = scan(compute, &world.job(&apart));
+        assert_eq!(format!("{:?}", answer.columns[3]), format!("{:?}", known.columns[1]));
+    }
 }
 
 fn benchmarks(compute: &dyn Compute) {

@@ -14,6 +14,7 @@ use super::typed::{Bound, Typed, What};
 use crate::indicator::{self, Across, Body, Definition, FunctionKind, ParameterKind};
 use crate::plan::{Binary, Cross, NodeId, Op, Recursive, Shape, Unary, ValueKind};
 use crate::scan::{Factor, FactorTransform};
+use crate::time::Timeframe;
 use crate::universe::TextAttribute;
 
 /// The registry's own texts, parsed once.
@@ -202,6 +203,8 @@ impl Lowering {
                     self.check(parameter, value, expr.span)
                 }
                 None => match parameter.default {
+                    // As many bars as a year has.
+                    Some(_) if parameter.name == "per_year" => Some(self.bars_per_year()),
                     Some(text) => Some(self.body(text, &[], span)),
                     None => continue,
                 },
@@ -368,6 +371,16 @@ impl Lowering {
             }
         };
         result.unit(unit)
+    }
+
+    fn bars_per_year(&mut self) -> Typed {
+        let timeframe = self.longer.map_or(self.timeframe, |longer| longer.timeframe);
+        self.number(match timeframe {
+            Timeframe::Minutes(minutes) => 252.0 * 390.0 / f64::from(minutes),
+            Timeframe::Day => 252.0,
+            Timeframe::Week => 52.0,
+            Timeframe::Month => 12.0,
+        })
     }
 
     /// A constant argument.

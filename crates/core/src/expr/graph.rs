@@ -32,6 +32,8 @@ pub(crate) struct Graph {
     nodes: Vec<Node>,
     phrases: Vec<Phrase>,
     known: HashMap<Digest, NodeId>,
+    /// Sessions in a bar of each node at most.
+    units: Vec<u32>,
     bars: String,
 }
 
@@ -41,6 +43,7 @@ impl Graph {
             nodes: Vec::new(),
             phrases: Vec::new(),
             known: HashMap::new(),
+            units: Vec::new(),
             bars: format!("{timeframe}|{adjustment:?}"),
         }
     }
@@ -107,7 +110,7 @@ impl Graph {
             _ => {}
         }
         let mut key = format!("{op:?}");
-        if matches!(op, Op::Field(_) | Op::Benchmark(..)) {
+        if matches!(op, Op::Field(_) | Op::Benchmark(..) | Op::Longer(..)) {
             let _ = write!(key, " of {}", self.bars);
         }
         for input in inputs {
@@ -129,10 +132,16 @@ impl Graph {
         // A coalesce has a value as soon as one of its inputs has.
         let either = matches!(op, Op::Binary(Binary::Coalesce));
         let deepest = if either { lookbacks.min() } else { lookbacks.max() }.unwrap_or(0);
-        let (own, settle) = (op.lookback(), op.settle());
+        let unit = match &op {
+            Op::Longer(longer, _) => longer.sessions(),
+            Op::At(_) => 1,
+            _ => inputs.iter().map(|i| self.units[i.index()]).max().unwrap_or(1),
+        };
+        let (own, settle) = (op.lookback().saturating_mul(unit), op.settle().saturating_mul(unit));
         let (shape, stage) = match &op {
             Op::Constant(_) => (Shape::Constant, Stage::Attribute),
-            Op::Field(_) | Op::Benchmark(..) => (Shape::Series, Stage::Series),
+            Op::Field(_) | Op::Benchmark(..) | Op::Longer(..) => (Shape::Series, Stage::Series),
+            Op::At(_) => (Shape::Scalar, Stage::Series),
             Op::Cross(..) => (Shape::Cross, Stage::CrossSection),
             Op::Attribute(_)
             | Op::Text(_)
@@ -167,6 +176,7 @@ impl Graph {
         let id = NodeId(u32::try_from(self.nodes.len()).map_err(|_| Full)?);
         self.nodes.push(node);
         self.phrases.push(phrase);
+        self.units.push(unit);
         self.known.insert(digest, id);
         Ok(id)
     }
@@ -175,7 +185,9 @@ impl Graph {
         let of = |i: usize| self.node(inputs[i]).kind;
         let both = |a: ValueKind, b: ValueKind| if a == b { a } else { ValueKind::Number };
         match op {
-            Op::Field(Field::Trades) | Op::Attribute(NumberAttribute::DaysListed) => ValueKind::Integer,
+            Op::Field(Field::Trades)
+            | Op::Longer(_, Field::Trades)
+            | Op::Attribute(NumberAttribute::DaysListed) => ValueKind::Integer,
             Op::Attribute(NumberAttribute::Active)
             | Op::TextIn(..)
             | Op::TextContains(..)
@@ -195,6 +207,7 @@ impl Graph {
             Op::Text(_) => ValueKind::Text,
             Op::Unary(Unary::Abs | Unary::Negate)
             | Op::Lag(_)
+            | Op::At(_)
             | Op::Recursive(Recursive::Total, _)
             | Op::Window(Window::Sum | Window::Highest | Window::Lowest | Window::Peak | Window::Trough, _) => {
                 of(0)

@@ -10,7 +10,7 @@ use super::graph::{Full, Graph, mix};
 use super::suggest::nearest;
 use super::typed::{Typed, What};
 use crate::indicator::{self, Body, Definition};
-use crate::plan::{Binary, NodeId, Op, Shape, TextSource, Unary};
+use crate::plan::{Binary, Longer, NodeId, Op, Shape, Stage, TextSource, Unary};
 use crate::time::Timeframe;
 
 /// Arguments of the definition whose body is being lowered.
@@ -33,7 +33,20 @@ pub(crate) struct Lowering {
     pub(crate) benchmark: Arc<str>,
     /// The scan's score, where it has factors.
     pub(crate) score: Option<Typed>,
+    /// Whether bars that have not ended are left out.
+    pub(crate) closed: bool,
+    /// What the names were made of, to be lowered again on longer bars.
+    pub(crate) sources: HashMap<String, Expr>,
+    /// The longer bars that an `@` put the expression on.
+    pub(super) longer: Option<Longer>,
+    /// Names on longer bars.
+    on_longer: HashMap<(String, Longer), Typed>,
+    /// Names inside names that are being lowered again.
+    nested: u16,
 }
+
+/// Names inside names that can be put on longer bars.
+const NESTED_MAX: u16 = 8;
 
 impl Lowering {
     pub(crate) fn new(graph: Graph, timeframe: Timeframe, benchmark: &str) -> Self {
@@ -47,6 +60,11 @@ impl Lowering {
             full: false,
             benchmark: Arc::from(benchmark),
             score: None,
+            closed: false,
+            sources: HashMap::new(),
+            longer: None,
+            on_longer: HashMap::new(),
+            nested: 0,
         }
     }
 
@@ -186,8 +204,11 @@ impl Lowering {
             if let Some((_, value)) = arguments.iter().find(|(n, _)| *n == name) {
                 return value.clone();
             }
-        } else if let Some(value) = self.names.get(name) {
-            return value.clone();
+        } else if let Some(value) = self.names.get(name).cloned() {
+            return match self.longer {
+                Some(longer) if self.is_of_bars(&value) => self.name_on(name, longer, value, span),
+                _ => value,
+            };
         }
         match indicator::find(name) {
             Some(definition) if !definition.is_call() => self.leaf(definition, span),
@@ -203,6 +224,36 @@ impl Lowering {
                 Typed::error()
             }
         }
+    }
+
+    /// Whether a value would be another one on other bars.
+    fn is_of_bars(&self, value: &Typed) -> bool {
+        match value.node.map(|node| self.graph.node(node)) {
+            Some(node) => node.stage == Stage::Series && !matches!(node.op, Op::At(_)),
+            None => value.shape == Shape::Series,
+        }
+    }
+
+    /// A name of the scan on longer bars: what it was made of, lowered again.
+    fn name_on(&mut self, name: &str, longer: Longer, value: Typed, span: Span) -> Typed {
+        let key = (name.to_owned(), longer);
+        if let Some(known) = self.on_longer.get(&key) {
+            return known.clone();
+        }
+        let Some(source) = self.sources.get(name).cloned() else { return value };
+        if self.nested >= NESTED_MAX {
+            let message = format!("names nest deeper than {NESTED_MAX} on another timeframe");
+            self.fault(span, ExprReason::TooComplex, message);
+            return Typed::error();
+        }
+        let outer = self.caller;
+        self.caller = outer.or(Some(span));
+        self.nested += 1;
+        let found = self.lower(&source, None);
+        self.nested -= 1;
+        self.caller = outer;
+        self.on_longer.insert(key, found.clone());
+        found
     }
 
     fn unknown_name(&mut self, name: &str, span: Span) {
@@ -228,7 +279,15 @@ impl Lowering {
     /// A field or attribute.
     fn leaf(&mut self, definition: &'static Definition, span: Span) -> Typed {
         let (what, op, shape) = match definition.body {
-            Body::Field(field) => (What::Number, Op::Field(field), Shape::Series),
+            Body::Field(field) => {
+                let op = self.longer.map_or(Op::Field(field), |longer| Op::Longer(longer, field));
+                (What::Number, op, Shape::Series)
+            }
+            Body::Benchmark(_) if self.longer.is_some() => {
+                let message = "this build compares with a benchmark on the scan's own timeframe only";
+                self.fault(span, ExprReason::Unimplemented, message);
+                return Typed::new(What::Number, None, Shape::Series);
+            }
             Body::Benchmark(field) => {
                 (What::Number, Op::Benchmark(self.benchmark.clone(), field), Shape::Series)
             }
@@ -343,12 +402,20 @@ impl Lowering {
         result.unit(unit)
     }
 
-    /// `x@timeframe`: on the scan's own timeframe the last value, which is what a series is anyway.
+    /// `x@timeframe`: the last value of x on those bars. On the scan's own timeframe that is what a series is anyway.
     fn at(&mut self, value: &Expr, timeframe: &str, span: Span, arguments: Option<Arguments<'_>>) -> Typed {
+        let own = self.longer.map_or(self.timeframe, |longer| longer.timeframe);
+        let longer = timeframe.parse::<Timeframe>().ok().filter(|asked| *asked > own);
+        let outer = self.longer;
+        if let Some(timeframe) = longer {
+            self.longer = Some(Longer { timeframe, closed: self.closed });
+        }
+        let expr = value;
         let value = {
             let lowered = self.lower(value, arguments);
             if lowered.is_bool() { lowered } else { self.as_number(lowered, value.span) }
         };
+        let inner = std::mem::replace(&mut self.longer, outer);
         let Ok(asked) = timeframe.parse::<Timeframe>() else {
             let message = format!("unknown timeframe `{timeframe}`; known are {}", Timeframe::NAMES);
             let mut fault = Fault::new(span, ExprReason::UnknownTimeframe, message);
@@ -358,18 +425,29 @@ impl Lowering {
             self.report(fault);
             return Typed::error();
         };
-        if asked < self.timeframe {
-            let message = format!("{asked} is finer than the scan's timeframe {}", self.timeframe);
+        if asked < own {
+            let message = match self.longer {
+                Some(_) => format!("{asked} is finer than the bars of {own} that it stands among"),
+                None => format!("{asked} is finer than the scan's timeframe {own}"),
+            };
             self.fault(span, ExprReason::TimeframeTooFine, message);
             return Typed::error();
         }
         let shape = if value.shape == Shape::Series { Shape::Scalar } else { value.shape };
-        if asked == self.timeframe {
-            return Typed { shape, ..value };
+        let Some(longer) = inner.filter(|_| asked > own) else { return Typed { shape, ..value } };
+        match value.shape {
+            Shape::Cross => {
+                let message = "a value that depends on other symbols has no bars; put the timeframe inside, \
+                               e.g. rank(close@1w)";
+                self.fault(expr.span, ExprReason::CrossSectionInSeries, message);
+                Typed { node: None, ..value }
+            }
+            _ if self.is_of_bars(&value) => {
+                let last = self.apply(Op::At(longer), &[&value], value.what.clone());
+                Typed { shape, ..last }.unit(value.unit)
+            }
+            Shape::Constant | Shape::Scalar | Shape::Series => value,
         }
-        let message = format!("this build has no bars of {asked}; only {} works", self.timeframe);
-        self.fault(span, ExprReason::Unimplemented, message);
-        Typed { shape, node: None, ..value }
     }
 
     /// The text of an attribute or a literal, for functions of text.

@@ -14,7 +14,7 @@ use super::typed::{Typed, What};
 use crate::error::shortened;
 use crate::indicator::{self, FunctionKind};
 use crate::plan::{Binary, Digest, NODES_MAX, NodeId, Op, Output, Plan, Shape};
-use crate::scan::{Adjustment, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
+use crate::scan::{Adjustment, BarSelection, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
 use crate::time::Timeframe;
 
 /// Columns, and definitions, at most.
@@ -75,6 +75,7 @@ pub fn plan(spec: &ScanSpec) -> Result<Plan, PlanError> {
         lowering: Lowering::new(graph, spec.timeframe, &spec.benchmark),
         factors: Vec::new(),
     };
+    planner.lowering.closed = spec.bars == BarSelection::ClosedOnly;
     planner.check_fields();
     planner.read();
     planner.name_all();
@@ -411,6 +412,7 @@ impl<'s> Planner<'s> {
             self.report(i, fault);
         }
         if let Some(name) = self.items[i].name.clone() {
+            self.lowering.sources.entry(name.clone()).or_insert_with(|| expr.clone());
             self.lowering.names.entry(name).or_insert_with(|| value.clone());
         }
         let item = &mut self.items[i];

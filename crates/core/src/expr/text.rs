@@ -156,7 +156,7 @@ pub(crate) fn operation(op: &Op, is_bool: bool, inputs: &[&Phrase], under: Optio
         }
         (Op::Constant(_), _) if is_bool => Phrase::new("0 / 0 == 0".to_owned(), Binding::Comparison),
         (Op::Constant(value), _) => number(*value),
-        (Op::Field(field), _) => {
+        (Op::Field(field) | Op::Longer(_, field), _) => {
             let name = if *field == crate::bar::Field::Vwap { "bar_vwap" } else { field.name() };
             Phrase::new(name.to_owned(), Binding::Atom)
         }
@@ -224,6 +224,10 @@ pub(crate) fn operation(op: &Op, is_bool: bool, inputs: &[&Phrase], under: Optio
                 }
             };
             call(name, &[&x.text, &n.to_string()])
+        }
+        (Op::At(longer), [x]) => {
+            let text = format!("{}@{}", x.at_least(Binding::Atom), longer.timeframe);
+            Phrase::new(text, Binding::Atom)
         }
         (Op::Benchmark(..), _) => Phrase::new("benchmark_close".to_owned(), Binding::Atom),
         (Op::Against(against, n), _) => {

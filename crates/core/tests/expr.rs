@@ -157,7 +157,6 @@ fn every_reason_has_its_place() {
         ("close@1d@1w > 1", &[(R::TimeframeTooFine, 5, 8, "")]),
         ("(close + close@1w)@1mo > 1", &[(R::TimeframeTooFine, 14, 17, "")]),
         ("(close + close@1d)@1w > 1", &[(R::TimeframeTooFine, 14, 17, "")]),
-        ("beta(5)@1d > 1 and market_cap@1mo > 1 and (close + close@1mo)@1w > 1", &[]),
         ("rank(close)@1w > 1", &[(R::CrossSectionInSeries, 0, 11, "")]),
         ("sma(close@1w, 5) > 1", &[(R::SeriesRequired, 4, 12, "")]),
         ("beta(20)@1w > 1", &[(R::Unimplemented, 0, 8, "")]),
@@ -169,6 +168,12 @@ fn every_reason_has_its_place() {
         assert_eq!(brief, *expected, "{text}\n{}", PlanError { errors: found.clone() });
         assert!(found.iter().all(|e| e.field == "scan.filter" && e.line == 1 && e.column == e.start + 1));
     }
+}
+
+#[test]
+fn longer_bars_may_stand_among_shorter_ones() {
+    let text = "beta(5)@1d > 1 and market_cap@1mo > 1 and (close + close@1mo)@1w > sma(5)";
+    assert_eq!(validate(&filter(text)), []);
 }
 
 #[test]

@@ -232,8 +232,14 @@ impl BlockBuilder {
             Ok(bar) => bar,
             Err(fault) => return self.quarantine(symbol, key, fault),
         };
-        let id = match self.by_symbol.get(symbol) {
-            Some(id) => *id,
+        // Files come sorted by symbol, so that the symbol of the row before is the likely one.
+        let before = self.cells.last().map(|(id, _, _)| *id);
+        let id = match before.filter(|id| self.symbols[*id as usize].as_str() == symbol) {
+            Some(id) => Some(id),
+            None => self.by_symbol.get(symbol).copied(),
+        };
+        let id = match id {
+            Some(id) => id,
             None => match Symbol::new(symbol) {
                 Ok(new) => {
                     let id = u32::try_from(self.symbols.len()).unwrap_or(u32::MAX);
@@ -250,6 +256,12 @@ impl BlockBuilder {
     /// Records a row that cannot be a bar.
     pub fn quarantine(&mut self, symbol: &str, key: BarKey, fault: BarFault) {
         self.quarantined.push(Quarantined { symbol: crate::error::shortened(symbol), key, fault });
+    }
+
+    /// Distinct symbols so far.
+    #[must_use]
+    pub fn symbols(&self) -> usize {
+        self.symbols.len()
     }
 
     /// Bars so far.

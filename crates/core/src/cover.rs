@@ -1,15 +1,17 @@
 //! The fetch planner: which provider calls cover the missing (symbol, session) cells.
 //!
-//! Two kinds of call exist: one day of the whole market, and a span of one symbol. Choosing among them is a
-//! minimum weight vertex cover of the bipartite graph whose edges are the missing cells, solved here by a
-//! minimum cut. Not here: making the calls, their order against other work, and how long they take under a
+//! Two kinds of call count against the rate limit: one day of the whole market, and a span of one symbol. Choosing
+//! among them is a minimum weight vertex cover of the bipartite graph whose edges are the missing cells, solved
+//! here by a minimum cut. Files of whole sessions, which do not count, join the choice in [`file`]. Not here: making the calls, their order against other work, and how long they take under a
 //! limit (that is [`WindowLog::estimated_time`](crate::limit::WindowLog::estimated_time)).
 
+mod file;
 mod graph;
 mod missing;
 
 use std::collections::HashMap;
 
+pub use self::file::Files;
 use self::graph::Graph;
 pub use self::missing::Missing;
 use self::missing::ones;
@@ -26,6 +28,8 @@ const EFFORT: u64 = 200_000_000;
 pub enum Call {
     /// The daily bars of the whole market on one session.
     Day(SessionDate),
+    /// The published file of one session, which counts against no rate limit.
+    FlatFile(SessionDate),
     /// The bars of one symbol from `from` to `to`, both included.
     Range {
         /// Whose bars.
@@ -42,7 +46,7 @@ impl Call {
     #[must_use]
     pub fn newest(&self) -> SessionDate {
         match *self {
-            Self::Day(session) => session,
+            Self::Day(session) | Self::FlatFile(session) => session,
             Self::Range { to, .. } => to,
         }
     }
@@ -61,6 +65,10 @@ pub struct CostModel {
     pub bars_per_session: u32,
     /// Base bars that one range call may read.
     pub bars_per_call: u32,
+    /// Whether the bars must have a vwap. Those of files have none, so that files then serve nothing.
+    pub needs_vwap: bool,
+    /// Which files there are.
+    pub files: Option<Files>,
 }
 
 impl CostModel {
@@ -73,6 +81,8 @@ impl CostModel {
             market_rows: Some(market_rows),
             bars_per_session: 1,
             bars_per_call: 50_000,
+            needs_vwap: true,
+            files: None,
         }
     }
 
@@ -85,7 +95,15 @@ impl CostModel {
             market_rows: None,
             bars_per_session: 960,
             bars_per_call: 50_000,
+            needs_vwap: true,
+            files: None,
         }
+    }
+
+    /// The same, for bars that may lack a vwap and with these files to choose among.
+    #[must_use]
+    pub const fn with_files(self, files: Files) -> Self {
+        Self { needs_vwap: false, files: Some(files), ..self }
     }
 
     /// Sessions that one range call can span.
@@ -124,7 +142,8 @@ impl Cost {
 pub struct Cover {
     /// Newest first, by the newest session of each; a market day before ranges that end on it.
     pub calls: Vec<Call>,
-    /// Requests that these calls take: more than their number only where one session exceeds a call and is paged.
+    /// Requests that count against the rate limit: files take none, and a call more than one only where a single
+    /// session exceeds it and is paged.
     pub requests: u64,
     /// Estimated bytes of all answers.
     pub bytes: u64,
@@ -137,7 +156,35 @@ pub struct Cover {
     pub exact: bool,
 }
 
-/// Finds the calls that cover all of `missing`: fewest calls, then fewest bytes.
+impl Cover {
+    /// How many of its calls are of each kind.
+    #[must_use]
+    pub fn count(&self) -> Counts {
+        let mut counts = Counts::default();
+        for call in &self.calls {
+            match call {
+                Call::Day(_) => counts.days += 1,
+                Call::FlatFile(_) => counts.files += 1,
+                Call::Range { .. } => counts.ranges += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// Calls of a cover by kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Whole sessions.
+    pub days: u64,
+    /// Spans of one symbol.
+    pub ranges: u64,
+    /// Files.
+    pub files: u64,
+}
+
+/// Finds the calls that cover all of `missing`: fewest that count against the rate limit, then fewest bytes, files
+/// joining where a spared call is worth their bytes ([`Files::worth`]).
 ///
 /// Symbols that miss the same sessions are one vertex, and so are sessions that the same symbols miss, which makes
 /// the usual patterns (everything, one new day, a few new symbols) a matter of microseconds. A range is contiguous:
@@ -145,7 +192,11 @@ pub struct Cover {
 /// in between, but nothing outside; where a call cannot span that much it is split, and the gaps are left out.
 #[must_use]
 pub fn cover(missing: &Missing, model: &CostModel) -> Cover {
-    cover_within(missing, model, EFFORT)
+    let plain = cover_within(missing, model, EFFORT);
+    match model.files {
+        Some(files) if !model.needs_vwap => file::join(missing, model, &files, plain),
+        _ => plain,
+    }
 }
 
 fn cover_within(missing: &Missing, model: &CostModel, effort: u64) -> Cover {
@@ -313,15 +364,20 @@ impl<'a> Plan<'a> {
                 calls.extend(group.symbols.iter().map(|&symbol| Call::Range { symbol, from, to }));
             });
         }
-        calls.sort_by_key(|call| {
-            let symbol = match call {
-                Call::Day(_) => None,
-                Call::Range { symbol, .. } => Some(*symbol),
-            };
-            (std::cmp::Reverse(call.newest()), symbol)
-        });
+        sort(&mut calls);
         Cover { calls, requests: cost.calls, bytes: cost.bytes, cells: self.missing.cells(), exact }
     }
+}
+
+/// Newest first; what serves the whole market before ranges that end with it.
+fn sort(calls: &mut [Call]) {
+    calls.sort_by_key(|call| {
+        let symbol = match call {
+            Call::Day(_) | Call::FlatFile(_) => None,
+            Call::Range { symbol, .. } => Some(*symbol),
+        };
+        (std::cmp::Reverse(call.newest()), symbol)
+    });
 }
 
 /// Sessions that the same groups miss.
@@ -357,7 +413,7 @@ mod tests {
         assert!(best.calls.len() <= quick.calls.len() && quick.calls.len() <= 40);
         for (symbol, index) in (0..60).flat_map(|s| (0..40).map(move |i| (SymbolId(s), i))) {
             let covered = quick.calls.iter().any(|call| match *call {
-                Call::Day(day) => day == sessions[index],
+                Call::Day(day) | Call::FlatFile(day) => day == sessions[index],
                 Call::Range { symbol: of, from, to } => {
                     of == symbol && (from..=to).contains(&sessions[index])
                 }

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "literals of the test itself")]
 
 use panscan_core::calendar::Calendar;
-use panscan_core::cover::{Call, CostModel, Cover, Missing, cover};
+use panscan_core::cover::{Call, CostModel, Counts, Cover, Files, Missing, cover};
 use panscan_core::symbol::SymbolId;
 use panscan_core::time::SessionDate;
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn missing(pattern: &[Vec<bool>]) -> Missing {
 
 fn covers(call: &Call, symbol: SymbolId, session: SessionDate) -> bool {
     match *call {
-        Call::Day(day) => day == session,
+        Call::Day(day) | Call::FlatFile(day) => day == session,
         Call::Range { symbol: of, from, to } => of == symbol && (from..=to).contains(&session),
     }
 }
@@ -72,6 +72,7 @@ fn chosen(pattern: &[Vec<bool>], model: &CostModel, cover: &Cover) -> (u64, u64)
     for call in &cover.calls {
         match *call {
             Call::Day(day) => days |= 1 << all.iter().position(|&session| session == day).unwrap(),
+            Call::FlatFile(_) => unreachable!("no files in this model"),
             Call::Range { symbol, .. } => symbols[symbol.index()] = true,
         }
     }
@@ -199,6 +200,52 @@ fn tangled_patterns_of_a_whole_market_stay_exact() {
     assert!(0 < count_days(&plan) && count_days(&plan) < plan.calls.len());
 }
 
+/// Files of the sessions `from` to `to` by index, weighed by calls alone.
+fn files(from: usize, to: usize, bytes: u64) -> Files {
+    let all = sessions(to + 1);
+    Files { from: all[from], to: all[to], bytes, worth: u64::MAX }
+}
+
+#[test]
+fn files_spare_calls_where_they_serve() {
+    let mut missing = Missing::new(500, sessions(20)).unwrap();
+    (0..20).for_each(|session| missing.mark_session(session));
+    // The file of the newest session is not there yet: ranges of that session only, 500 calls.
+    let model = CostModel::minute().with_files(files(0, 18, 2_000_000));
+    let plan = cover(&missing, &model);
+    // The ranges have to be made anyway and could reach back in the same calls; the files are fewer bytes.
+    assert_eq!((plan.count(), plan.requests), (Counts { ranges: 500, days: 0, files: 19 }, 500));
+    let large = CostModel::minute().with_files(files(0, 18, 60_000_000));
+    assert_eq!(cover(&missing, &large).count(), Counts { ranges: 500, days: 0, files: 0 });
+    let whole = cover(&missing, &CostModel::minute().with_files(files(0, 19, 2_000_000)));
+    assert_eq!((whole.count(), whole.requests), (Counts { files: 20, days: 0, ranges: 0 }, 0));
+    assert_eq!((whole.bytes, whole.cells), (40_000_000, 10_000));
+    assert_eq!(whole.calls[0], Call::FlatFile(sessions(20)[19]));
+    // Bars without vwap do not serve who needs it.
+    let needy = cover(&missing, &CostModel { needs_vwap: true, ..model });
+    assert_eq!(needy, cover(&missing, &CostModel::minute()));
+}
+
+#[test]
+fn files_shorten_long_histories_and_are_weighed_against_the_calls_they_spare() {
+    let mut missing = Missing::new(500, sessions(200)).unwrap();
+    (0..200).for_each(|session| missing.mark_session(session));
+    let files = files(0, 198, 2_000_000);
+    // Four calls a symbol alone; with files only the newest session is left.
+    let plan = cover(&missing, &CostModel::minute().with_files(files));
+    assert_eq!((plan.count(), plan.requests), (Counts { files: 199, ranges: 500, days: 0 }, 500));
+    assert!(complete(&missing, &plan));
+    let mut one = Missing::new(500, sessions(200)).unwrap();
+    one.mark_span(SymbolId(3), 0..199);
+    let weighed = Files { worth: Files::WORTH, ..files };
+    let plan = cover(&one, &CostModel::minute().with_files(weighed));
+    assert_eq!(plan.count(), Counts { ranges: 4, days: 0, files: 0 }, "199 files for four calls");
+    assert_eq!(cover(&one, &CostModel::minute().with_files(files)).requests, 0);
+    // Grouped days hold a vwap and daily files do not: they join only where that is allowed.
+    let allowed = cover(&missing, &CostModel::daily(500).with_files(Files { bytes: 11_000, ..files }));
+    assert_eq!((allowed.count(), allowed.requests), (Counts { files: 199, days: 1, ranges: 0 }, 1));
+}
+
 #[test]
 fn unordered_sessions_are_refused() {
     let mut twice = sessions(2);
@@ -234,6 +281,37 @@ proptest! {
     }
 
     #[test]
+    fn small_patterns_with_files_cost_what_exhaustive_search_finds(
+        pattern in pattern(4, 5),
+        market_rows in 1_u64..50,
+        bytes in 0_u64..5_000,
+        span in (0_usize..5, 0_usize..5),
+    ) {
+        let width = pattern[0].len();
+        let (from, to) = (span.0.min(span.1), span.0.max(span.1));
+        let model = CostModel::daily(market_rows).with_files(files(from, to, bytes));
+        let missing = missing(&pattern);
+        let plan = cover(&missing, &model);
+        prop_assert!(plan.exact && complete(&missing, &plan));
+        let with = |taken: u32| {
+            let left: Vec<Vec<bool>> =
+                pattern.iter().map(|row| (0..width).map(|s| row[s] && taken >> s & 1 == 0).collect()).collect();
+            let (calls, more) = exhaustive(&left, &model);
+            (calls, more + u64::from(taken.count_ones()) * bytes)
+        };
+        let offered = (0..1_u32 << width).filter(|t| (0..width).all(|s| t >> s & 1 == 0 || (from <= s && s <= to)));
+        let best = offered.map(with).min().unwrap();
+        prop_assert_eq!(plan.requests, best.0);
+        prop_assert!(plan.bytes <= best.1, "{} above {}", plan.bytes, best.1);
+        for call in &plan.calls {
+            if let Call::FlatFile(session) = call {
+                let at = missing.sessions().iter().position(|s| s == session).unwrap();
+                prop_assert!((from..=to).contains(&at) && pattern.iter().any(|row| row[at]));
+            }
+        }
+    }
+
+    #[test]
     fn covers_are_complete_newest_first_and_beat_the_plain_choices(
         pattern in pattern(30, 40),
         market_rows in 1_u64..100,
@@ -262,6 +340,7 @@ proptest! {
         // Every call is needed: each range starts and ends on a missing cell, each day holds one.
         for call in &plan.calls {
             match *call {
+                Call::FlatFile(_) => prop_assert!(false, "no files in this model"),
                 Call::Day(day) => prop_assert!((0..width).any(|i| missing.sessions()[i] == day && holes(i))),
                 Call::Range { symbol, from, to } => {
                     let at = |date| missing.sessions().iter().position(|&session| session == date).unwrap();

@@ -174,9 +174,8 @@ impl Engine {
             let Some(lacking) = lacking else { break None };
             let cover = self.cover(&lacking);
             if rounds == 0 {
-                settled.cost.missing_cells = cover.cells;
-                settled.cost.calls = cover.requests;
-                settled.cost.fetch_time = self.0.parts.source.estimate(cover.requests);
+                let Cost { universe, population, .. } = settled.cost;
+                settled.cost = Cost { universe, population, ..self.price(&cover) };
             }
             rounds += 1;
             let pinned = matches!(request.pin, Pin::Snapshot(_)) && inside;

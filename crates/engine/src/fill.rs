@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use panscan_core::calendar::Calendar;
-use panscan_core::cover::{Call, CostModel, Cover, Missing, cover};
+use panscan_core::cover::{Call, CostModel, Cover, Files, Missing, cover};
 use panscan_core::port::{BarAsk, Errand, Fetched, SourceError, Urgency};
 use panscan_core::time::{SessionDate, Timeframe};
 use panscan_core::universe::Universe;
@@ -16,6 +16,7 @@ use crate::flight::Landed;
 use crate::market::Engine;
 use crate::notes;
 use crate::requeue::{Backlog, is_final};
+use crate::run::Cost;
 
 /// How long a caller without a deadline goes on, a day; somebody has to look at what fails for longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -48,7 +49,32 @@ impl Filled {
 impl Engine {
     /// The calls that would bring the missing cells.
     pub(crate) fn cover(&self, missing: &Missing) -> Cover {
-        cover(missing, &CostModel::daily(missing.symbols() as u64))
+        let offers = self.0.parts.source.offers();
+        let symbols = missing.symbols() as u64;
+        let daily = CostModel { bars_per_call: offers.bars_per_call.max(1), ..CostModel::daily(symbols) };
+        let model = match (offers.market_days, offers.files_from) {
+            (true, _) => daily,
+            // What is held is held for every plan, also for one that needs a vwap, which files do not have: they
+            // serve only where nothing else has whole sessions.
+            (false, Some(from)) => {
+                let files = Files::daily(from, self.0.parts.clock.now(), symbols);
+                CostModel { market_rows: None, ..daily }.with_files(files)
+            }
+            (false, None) => CostModel { market_rows: None, ..daily },
+        };
+        cover(missing, &model)
+    }
+
+    /// What a cover costs.
+    pub(crate) fn price(&self, cover: &Cover) -> Cost {
+        Cost {
+            missing_cells: cover.cells,
+            calls: cover.requests,
+            kinds: cover.count(),
+            fetch_bytes: cover.bytes,
+            fetch_time: self.0.parts.source.estimate(cover.requests),
+            ..Cost::default()
+        }
     }
 
     /// Makes the calls of a cover. One that fails is queued again until `until`; one that is refused is not.
@@ -224,6 +250,7 @@ impl Engine {
 fn ask(universe: &Universe, call: &Call) -> BarAsk {
     match *call {
         Call::Day(session) => BarAsk::Day(session),
+        Call::FlatFile(session) => BarAsk::FlatFile { timeframe: Timeframe::Day, session },
         Call::Range { symbol, from, to } => {
             BarAsk::Range { symbol: universe.symbol(symbol).clone(), timeframe: Timeframe::Day, from, to }
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panscan_core::calendar::Calendar;
+use panscan_core::cover::Counts;
 use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::plan::Plan;
 use panscan_core::port::{Cancel, Errand, Memo, ScanJob, SourceError};
@@ -98,6 +99,10 @@ pub struct Cost {
     pub missing_cells: u64,
     /// Calls that would bring them.
     pub calls: u64,
+    /// These calls by kind, and files, which count against no limit.
+    pub kinds: Counts,
+    /// Bytes of all their answers, estimated.
+    pub fetch_bytes: u64,
     /// How long those calls take inside the rate limit.
     pub fetch_time: Duration,
     /// Bytes of bars that the computation reads.
@@ -156,7 +161,7 @@ impl Drop for CancelOnDrop {
 /// What completing the data brought.
 struct Completed {
     published: Arc<Published>,
-    first_cost: Option<(u64, u64, Duration)>,
+    first_cost: Option<Cost>,
     filled: Option<Filled>,
     calls: u64,
     bars: u64,
@@ -253,16 +258,13 @@ impl Engine {
         } else {
             self.compute(&plan, &published, population, request, place).await?
         };
-        let (missing_cells, calls, fetch_time) = done.first_cost.unwrap_or_default();
         Ok(ScanAnswer {
             scan_id: format!("{}-{number:x}", snapshot.id),
             cost: Cost {
                 universe: snapshot.universe.len(),
                 population: scanned,
-                missing_cells,
-                calls,
-                fetch_time,
                 bytes: bytes_read(&plan, &published),
+                ..done.first_cost.unwrap_or_default()
             },
             rows,
             scanned,
@@ -359,8 +361,7 @@ impl Engine {
             let Some(still) = &done.still else { break };
             let cover = self.cover(still);
             if done.first_cost.is_none() {
-                let time = self.0.parts.source.estimate(cover.requests);
-                done.first_cost = Some((cover.cells, cover.requests, time));
+                done.first_cost = Some(self.price(&cover));
             }
             let stuck = done.filled.as_ref().is_some_and(|f| f.out_of_time || !f.failures.is_empty());
             if !fetches || stuck || until.is_some_and(|until| Instant::now() >= until) {

@@ -99,7 +99,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, FetchError> {
     Ok(found)
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
@@ -153,7 +153,7 @@ fn spent_for<'a>(text: &impl Fn(HeaderName) -> Option<&'a str>, now: Timestamp) 
 }
 
 /// An error with everything that caused it.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -6,6 +6,7 @@
 //! block.
 
 mod details;
+mod flatfile;
 mod lenient;
 mod market;
 mod number;
@@ -20,6 +21,7 @@ use panscan_core::bar::Field;
 use crate::error::FetchError;
 
 pub use details::{DetailsRow, EventsRow, OpenCloseRow, open_close, ticker_details, ticker_events};
+pub use flatfile::FlatFile;
 pub use lenient::One;
 pub use market::{HolidayRow, MarketRow, holidays, market_status};
 pub use reference::{

@@ -21,5 +21,6 @@ mod secret;
 pub use config::CallConfig;
 pub use error::FetchError;
 pub use limiter::{Scripts, SharedLimit};
+pub use provider::flatfiles::{FlatFiles, FlatFilesConfig, WithFiles};
 pub use provider::polygon::{self, Polygon, PolygonConfig};
 pub use secret::Secret;

@@ -11,7 +11,7 @@ use panscan_core::port::{BarSource, Clock, SourceError};
 use panscan_core::universe::Listing;
 use panscan_cpu::{CpuBackend, CpuError};
 use panscan_engine::{Engine, EngineConfig, EngineError, Parts};
-use panscan_fetch::{CallConfig, FetchError, Polygon, PolygonConfig};
+use panscan_fetch::{CallConfig, FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, WithFiles};
 use panscan_universe::{UniverseError, read_universe_file};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -179,7 +179,22 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
         ..CallConfig::new(provider.quota)
     };
     let config = PolygonConfig::new(url, key, provider.quota, Arc::new(SystemClock));
-    Ok(Arc::new(Polygon::new(PolygonConfig { calls, ..config })?))
+    let polygon: Arc<dyn BarSource> = Arc::new(Polygon::new(PolygonConfig { calls, ..config })?);
+    let Some(files) = &settings.files else { return Ok(polygon) };
+    let config = FlatFilesConfig {
+        connect_timeout: provider.connect_timeout,
+        read_timeout: provider.read_timeout,
+        max_retries: provider.retries_max,
+        retry_factor: provider.backoff,
+        ..FlatFilesConfig::new(
+            files.endpoint.as_deref().unwrap_or(FlatFilesConfig::ENDPOINT),
+            files.bucket.as_deref().unwrap_or(FlatFilesConfig::BUCKET),
+            panscan_fetch::Secret::new(files.access_key.expose()),
+            panscan_fetch::Secret::new(files.secret_key.expose()),
+            Arc::new(SystemClock),
+        )
+    };
+    Ok(Arc::new(WithFiles::new(polygon, FlatFiles::new(config)?)))
 }
 
 /// The tiers.

@@ -26,6 +26,8 @@ use self::names::Effect;
 pub struct Settings {
     /// The upstream of bars.
     pub provider: ProviderSettings,
+    /// The provider's flat files; `None` without their keys.
+    pub files: Option<FileSettings>,
     /// Fetching and streaming.
     pub flow: FlowSettings,
     /// The service.
@@ -69,6 +71,19 @@ pub struct ProviderSettings {
     pub retries_max: u32,
     /// Factor of the wait between retries.
     pub backoff: Duration,
+}
+
+/// Where the provider's flat files are.
+#[derive(Debug, Clone)]
+pub struct FileSettings {
+    /// Where the bucket answers; unset is the provider's own address.
+    pub endpoint: Option<String>,
+    /// Its name; unset is the provider's.
+    pub bucket: Option<String>,
+    /// The name that calls are signed under.
+    pub access_key: Secret,
+    /// What signs them.
+    pub secret_key: Secret,
 }
 
 /// Fetching and streaming.
@@ -189,6 +204,7 @@ pub fn load(
     }
     let settings = Settings {
         provider: provider(&mut layers),
+        files: files(&mut layers),
         flow: FlowSettings {
             workers: layers.get(&names::MAX_WORKERS, value::count(1, 1_000)),
             batch_rows: layers.get(&names::BATCH_SIZE, value::count(1, 8_192)),
@@ -261,6 +277,38 @@ fn provider(layers: &mut Layers<'_>) -> ProviderSettings {
         idle_max: layers.get(&names::MAX_POOL_SIZE, value::count(0, 10_000)),
         retries_max: narrow(layers.get(&names::MAX_RETRIES, value::count(0, 20))),
         backoff: layers.get(&names::RETRY_BACKOFF_FACTOR, value::backoff),
+    }
+}
+
+/// The bucket, where both of its keys are given.
+fn files(layers: &mut Layers<'_>) -> Option<FileSettings> {
+    let endpoint = layers.find(&names::S3_ENDPOINT, value::url(&["http", "https"]));
+    let bucket = layers.find(&names::S3_BUCKET, value::words);
+    let access = layers.find(&names::S3_ACCESS_KEY, value::secret);
+    let secret = layers.find(&names::S3_SECRET_KEY, value::secret);
+    match (access, secret) {
+        (Some(access_key), Some(secret_key)) => {
+            Some(FileSettings { endpoint, bucket, access_key, secret_key })
+        }
+        (None, None) => None,
+        (Some(_), None) => {
+            let origin = layers.origin(&names::S3_ACCESS_KEY);
+            layers.problem(
+                &names::S3_ACCESS_KEY,
+                origin,
+                "signs nothing without PANSCAN_S3_SECRET_KEY; give both",
+            );
+            None
+        }
+        (None, Some(_)) => {
+            let origin = layers.origin(&names::S3_SECRET_KEY);
+            layers.problem(
+                &names::S3_SECRET_KEY,
+                origin,
+                "has no name without PANSCAN_S3_ACCESS_KEY; give both",
+            );
+            None
+        }
     }
 }
 
@@ -400,11 +448,7 @@ fn later(layers: &mut Layers<'_>) {
     layers.get(&names::REDIS_TTL_CLOSED, value::whole(1, 31_536_000));
     layers.get(&names::REDIS_PREFIX, value::words);
     layers.get(&names::REDIS_CLUSTER, value::switch);
-    layers.find(&names::S3_ENDPOINT, value::url(&["http", "https"]));
-    layers.find(&names::S3_BUCKET, value::words);
     for entry in [
-        &names::S3_ACCESS_KEY,
-        &names::S3_SECRET_KEY,
         &names::APCA_API_KEY_ID,
         &names::APCA_API_SECRET_KEY,
         &names::ALPHA_VANTAGE_API_KEY,

@@ -44,6 +44,12 @@ pub struct Audit {
     pub violations: u64,
     /// Distinct keys seen.
     pub keys: usize,
+    /// Calls to the bucket of flat files by method; no limit counts them, and nothing above does.
+    pub file_calls: BTreeMap<&'static str, u64>,
+    /// Of these, calls that were refused for their keys or their signature.
+    pub file_refusals: u64,
+    /// Bytes of flat files served.
+    pub file_bytes: u64,
     /// Faults injected, by name.
     pub faults_injected: BTreeMap<&'static str, u64>,
     /// The same of every other provider that is spoken, by name. Calls, rows, violations and faults of these
@@ -67,6 +73,9 @@ impl Audit {
             "window_ms": u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX),
             "violations": self.violations,
             "keys": self.keys,
+            "file_calls": self.file_calls,
+            "file_refusals": self.file_refusals,
+            "file_bytes": self.file_bytes,
             "faults_injected": self.faults_injected,
         });
         if !self.dialects.is_empty() {
@@ -209,6 +218,19 @@ impl Auditor {
 
     pub(crate) fn rows(&self, count: u64) {
         self.with(|ledger| ledger.audit.rows += count);
+    }
+
+    /// Counts a call to the bucket.
+    pub(crate) fn file_call(&self, method: &'static str) {
+        self.with(|ledger| *ledger.audit.file_calls.entry(method).or_default() += 1);
+    }
+
+    pub(crate) fn file_refusal(&self) {
+        self.with(|ledger| ledger.audit.file_refusals += 1);
+    }
+
+    pub(crate) fn file_bytes(&self, count: u64) {
+        self.with(|ledger| ledger.audit.file_bytes += count);
     }
 
     pub(crate) fn fault(&self, name: &'static str) {

@@ -34,6 +34,8 @@ pub struct SimConfig {
     pub dialects: Vec<(Dialect, Option<Rate>)>,
     /// The keys accepted; unset accepts every non-empty one.
     pub keys: Option<Vec<String>>,
+    /// The pair of keys that opens the bucket of flat files.
+    pub bucket: BucketKeys,
     /// Which plan's rules apply.
     pub plan: Plan,
     /// Faults injected from the start, with the probability of each.
@@ -53,6 +55,7 @@ impl Default for SimConfig {
             rate: None,
             dialects: Vec::new(),
             keys: None,
+            bucket: BucketKeys::default(),
             plan: Plan::default(),
             faults: Vec::new(),
             fault_seed: 1,
@@ -71,11 +74,41 @@ impl fmt::Debug for SimConfig {
             .field("rate", &self.rate)
             .field("dialects", &self.dialects)
             .field("keys", &self.keys.as_ref().map(Vec::len))
+            .field("bucket", &self.bucket)
             .field("plan", &self.plan)
             .field("faults", &self.faults)
             .field("fault_seed", &self.fault_seed)
             .field("audit_file", &self.audit_file)
             .finish()
+    }
+}
+
+/// What a caller signs its calls for flat files with. The provider's own key does not open the bucket, nor do
+/// these serve anywhere else.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BucketKeys {
+    /// Its name, sent with every call.
+    pub access: String,
+    /// What signs, never sent.
+    pub secret: String,
+}
+
+impl BucketKeys {
+    /// The name where none is given.
+    pub const ACCESS: &str = "sim-access-key";
+    /// The secret where none is given.
+    pub const SECRET: &str = "sim-secret-key";
+}
+
+impl Default for BucketKeys {
+    fn default() -> Self {
+        Self { access: Self::ACCESS.to_owned(), secret: Self::SECRET.to_owned() }
+    }
+}
+
+impl fmt::Debug for BucketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
     }
 }
 
@@ -200,7 +233,8 @@ mod tests {
     #[test]
     fn debug_hides_keys() {
         let config = SimConfig { keys: Some(vec!["topsecret".into()]), ..SimConfig::default() };
-        assert!(!format!("{config:?}").contains("topsecret"));
+        let text = format!("{config:?}");
+        assert!(!text.contains("topsecret") && !text.contains(BucketKeys::SECRET), "{text}");
     }
 
     #[test]

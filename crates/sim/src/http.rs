@@ -21,9 +21,10 @@ use tokio_util::sync::CancellationToken;
 use crate::aggregates;
 use crate::ask::{Answer, Ask, decode, find, params};
 use crate::audit::{Admission, Audit, Auditor};
+use crate::bucket::{self, Bucket};
 use crate::clock::SimClock;
 use crate::company;
-use crate::config::Plan;
+use crate::config::{BucketKeys, Plan};
 use crate::control::{self, Reply};
 use crate::dialect::{self, Dialects};
 use crate::fault::{FaultName, Faults};
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) plan: Plan,
     pub(crate) keys: Option<HashSet<String>>,
     pub(crate) dialects: Dialects,
+    pub(crate) bucket: Bucket,
     /// Ends waits that a fault makes.
     pub(crate) stop: CancellationToken,
     changes: RwLock<Arc<Changes>>,
@@ -69,8 +71,14 @@ impl Shared {
         stop: CancellationToken,
     ) -> Self {
         let keys = keys.map(|keys| keys.into_iter().collect());
-        let changes = RwLock::default();
-        Self { market: Arc::new(market), clock, auditor, faults, plan, keys, dialects, stop, changes }
+        let (changes, bucket) = (RwLock::default(), Bucket::new(BucketKeys::default()));
+        let market = Arc::new(market);
+        Self { market, clock, auditor, faults, plan, keys, dialects, bucket, stop, changes }
+    }
+
+    /// With these keys to its bucket.
+    pub(crate) fn with_bucket(self, keys: BucketKeys) -> Self {
+        Self { bucket: Bucket::new(keys), ..self }
     }
 
     /// What was called so far, on the paths of all providers.
@@ -223,6 +231,9 @@ pub(crate) async fn serve(
     }
     if let Some(spoken) = shared.dialects.of(&path) {
         return dialect::serve(shared, spoken, &cut, &parts.method, &parts.headers, &path, &query).await;
+    }
+    if bucket::is_path(&path) {
+        return bucket::serve(shared, &cut, &parts, &query).await;
     }
     provider(shared, &cut, &parts.method, &parts.headers, &path, &query).await
 }

@@ -77,7 +77,7 @@ impl Simulator {
         let (listener, addr) = WireListener::bind(config.listen, cut.clone())
             .await
             .map_err(|source| SimError::Bind { addr: config.listen, source })?;
-        let shared = Arc::new(Shared::new(
+        let shared = Shared::new(
             market,
             SimClock::new(now),
             Auditor::new(config.rate),
@@ -86,7 +86,9 @@ impl Simulator {
             config.keys,
             Dialects::new(&config.dialects),
             stop.clone(),
-        ));
+        )
+        .with_bucket(config.bucket);
+        let shared = Arc::new(shared);
         let app = Router::new()
             .fallback(http::serve)
             .with_state(Arc::clone(&shared))

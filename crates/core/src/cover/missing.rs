@@ -107,6 +107,23 @@ impl Missing {
         self.cells() == 0
     }
 
+    /// The same without the sessions for which `taken` answers true.
+    pub(super) fn without(&self, taken: impl Fn(usize) -> bool) -> Self {
+        let mut kept = self.clone();
+        for session in (0..self.sessions.len()).filter(|session| taken(*session)) {
+            let (word, mask) = (session / 64, !(1 << (session % 64)));
+            kept.whole[word] &= mask;
+            kept.own.iter_mut().filter_map(|own| own.get_mut(word)).for_each(|own| *own &= mask);
+        }
+        kept
+    }
+
+    /// Whether any symbol misses the session at this index.
+    pub(super) fn is_wanted(&self, session: usize) -> bool {
+        let set = |words: &[u64]| words.get(session / 64).is_some_and(|word| word >> (session % 64) & 1 == 1);
+        !self.own.is_empty() && (set(&self.whole) || self.own.iter().any(|own| set(own)))
+    }
+
     /// What `symbol` misses besides whole sessions, where it does.
     pub(super) fn own(&self, symbol: SymbolId) -> Option<&[u64]> {
         self.own.get(symbol.index()).filter(|own| !own.is_empty()).map(Vec::as_slice)

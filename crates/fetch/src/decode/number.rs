@@ -108,6 +108,17 @@ pub(super) fn stamp(body: &[u8], at: usize) -> Option<(Option<i64>, usize)> {
     Some((text.parse().ok(), end))
 }
 
+/// Reads an integer without a sign, of up to 19 digits.
+#[inline(always)]
+pub(super) fn integer(body: &[u8], at: usize) -> Option<(u64, usize)> {
+    if let Some((value, digits, end)) = run(body, at, 0, DIGITS_MAX) {
+        return (digits > 0).then_some((value, end));
+    }
+    let digits = body[at.min(body.len())..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let text = std::str::from_utf8(&body[at..at + digits]).ok()?;
+    Some((text.parse().ok()?, at + digits))
+}
+
 /// A float that stands for a whole number.
 pub(super) fn whole(value: f64) -> Option<i64> {
     // 2^63 is exact as f64, and i64::MAX is not.

@@ -442,6 +442,12 @@ pub struct SimArgs {
     /// limit of its own where one is named, e.g. alpaca=200/min, else with the provider's usual one
     #[arg(long, value_name = "NAME[=RATE]", value_delimiter = ',', default_value = "polygon")]
     pub dialects: Vec<String>,
+    /// Name of the key that opens its bucket of flat files, `flatfiles`
+    #[arg(long, value_name = "NAME", default_value = panscan_sim::BucketKeys::ACCESS)]
+    pub s3_access_key: String,
+    /// Secret of that key
+    #[arg(long, value_name = "SECRET", default_value = panscan_sim::BucketKeys::SECRET)]
+    pub s3_secret_key: String,
     /// Written when it stops
     #[arg(long, value_name = "FILE")]
     pub audit: Option<PathBuf>,

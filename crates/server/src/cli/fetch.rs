@@ -144,15 +144,23 @@ async fn dry_run(wanted: &Wanted, address: &str, timeout: Duration) -> Result<Ex
     };
     let explained = explain::ask(&request, address, timeout).await?;
     let cost = &explained.header.cost;
+    let [days, ranges, files, bytes] = explain::fetching(&explained.text)
+        .ok_or_else(|| Failure::Unexpected("the plan does not say what fetching takes".to_owned()))?;
     let line = json!({
         "symbols": cost.population_symbols,
         "cells": cost.missing_cells,
         "provider_calls": cost.provider_calls,
+        "market_days": days,
+        "ranges": ranges,
+        "files": files,
+        "bytes": bytes,
         "seconds": cost.fetch_time.as_secs_f64(),
     });
     let mut out = io::stdout().lock();
     io::Write::write_fmt(&mut out, format_args!("{line}\n")).map_err(Failure::Output)?;
-    Notes::new(false).say(explain::cost_line(&explained.header));
+    let notes = Notes::new(false);
+    notes.say(explain::cost_line(&explained.header));
+    notes.say(format!("{days} market days, {ranges} ranges, {files} files, {:.1} MB", bytes as f64 / 1e6));
     Ok(Exit::Done)
 }
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 
-use panscan_sim::{Dialect, MarketSource, Plan, Rate, SimConfig, Simulator, parse_fault};
+use panscan_sim::{BucketKeys, Dialect, MarketSource, Plan, Rate, SimConfig, Simulator, parse_fault};
 
 use super::args::SimArgs;
 use super::exit::Exit;
@@ -65,6 +65,7 @@ fn config(args: SimArgs) -> Result<SimConfig, Failure> {
         rate: rate(&args.rate)?,
         dialects: dialects(&args.dialects)?,
         keys: args.keys,
+        bucket: BucketKeys { access: args.s3_access_key, secret: args.s3_secret_key },
         plan: args.plan.parse::<Plan>()?,
         faults: args.fault.iter().map(|fault| parse_fault(fault)).collect::<Result<_, _>>()?,
         fault_seed: args.seed,

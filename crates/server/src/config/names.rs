@@ -131,10 +131,10 @@ settings! {
         REDIS_TTL_CLOSED "PANSCAN_REDIS_TTL_CLOSED" "redis_ttl_closed" Value("86400"), "seconds, 1 to 31536000", "life of closed bars in Redis, renewed when read: a memory bound, not staleness", Idle, Plain;
         REDIS_PREFIX "PANSCAN_REDIS_PREFIX" "redis_prefix" Value("panscan"), "text", "first part of every key in Redis", Idle, Plain;
         REDIS_CLUSTER "PANSCAN_REDIS_CLUSTER" "redis_cluster" Value("off"), "on or off", "Redis is a cluster", Idle, Plain;
-        S3_ENDPOINT "PANSCAN_S3_ENDPOINT" "s3_endpoint" Absent("none"), "http(s) URL", "where the provider's flat files are", Idle, Url;
-        S3_BUCKET "PANSCAN_S3_BUCKET" "s3_bucket" Absent("none"), "text", "bucket of the flat files", Idle, Plain;
-        S3_ACCESS_KEY "PANSCAN_S3_ACCESS_KEY" "s3_access_key" Absent("none"), "text", "key of the flat files; off without", Idle, Secret;
-        S3_SECRET_KEY "PANSCAN_S3_SECRET_KEY" "s3_secret_key" Absent("none"), "text", "its secret", Idle, Secret;
+        S3_ENDPOINT "PANSCAN_S3_ENDPOINT" "s3_endpoint" Absent("the provider's own"), "http(s) URL", "where the provider's flat files are", Active, Url;
+        S3_BUCKET "PANSCAN_S3_BUCKET" "s3_bucket" Absent("flatfiles"), "text", "bucket of the flat files", Active, Plain;
+        S3_ACCESS_KEY "PANSCAN_S3_ACCESS_KEY" "s3_access_key" Absent("none"), "text", "key of the flat files; off without", Active, Secret;
+        S3_SECRET_KEY "PANSCAN_S3_SECRET_KEY" "s3_secret_key" Absent("none"), "text", "its secret", Active, Secret;
     }
     "Compute" {
         BACKEND "PANSCAN_BACKEND" "backend" Value("auto"), "auto, cpu or cuda", "what computes; this build has `cpu`", Active, Plain;

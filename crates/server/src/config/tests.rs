@@ -204,6 +204,21 @@ fn a_log_filter_is_checked() {
 }
 
 #[test]
+fn flat_files_take_both_keys_and_neither_is_shown() {
+    assert!(load_env(&[]).unwrap().files.is_none());
+    let both = [("PANSCAN_S3_ACCESS_KEY", "name4711"), ("PANSCAN_S3_SECRET_KEY", "secret4711")];
+    let settings = load_env(&both).unwrap();
+    let files = settings.files.as_ref().unwrap();
+    assert!(files.endpoint.is_none() && files.bucket.is_none());
+    assert_eq!(files.secret_key.expose(), "secret4711");
+    assert!(!format!("{settings:?}").contains("4711"));
+    for alone in both {
+        let problems = load_env(&[alone]).unwrap_err();
+        assert!(problems.iter().any(|problem| problem.to_string().contains("give both")), "{}", alone.0);
+    }
+}
+
+#[test]
 fn idle_settings_are_told() {
     let settings = load_env(&[("PANSCAN_L2_BYTES", "2GiB"), ("PANSCAN_L1_BYTES", "2GiB")]).unwrap();
     let idle: Vec<_> = settings.idle().map(|shown| shown.entry.name).collect();

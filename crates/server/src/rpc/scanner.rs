@@ -128,7 +128,7 @@ impl Service for Scanner {
             header: Some(frames::header(&answer)),
             canonical: Some((&scan.spec).into()),
             nodes: plan_nodes(&answer.plan, &answer.rows.memoized),
-            text: expr::explain(&answer.plan),
+            text: format!("{}\n{}\n", expr::explain(&answer.plan).trim_end(), fetching(&answer.cost)),
         }))
     }
 
@@ -208,4 +208,17 @@ impl Service for Scanner {
     ) -> Result<Response<()>, Status> {
         Err(status::not_in_this_build("DeleteSavedScan"))
     }
+}
+
+/// What fetching the missing cells would take, in one line of the plan's text.
+fn fetching(cost: &panscan_engine::Cost) -> String {
+    let kinds = cost.kinds;
+    format!(
+        "fetch: {} market days, {} ranges, {} files; {} bytes; {:.1} s at the configured limit",
+        kinds.days,
+        kinds.ranges,
+        kinds.files,
+        cost.fetch_bytes,
+        cost.fetch_time.as_secs_f64()
+    )
 }

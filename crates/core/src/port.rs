@@ -164,12 +164,52 @@ pub struct SourceStats {
     pub hedges: u64,
 }
 
+/// Whether a provider is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BreakerState {
+    /// It is.
+    Closed,
+    /// It failed so often, or refused its key, that it is left alone.
+    Open,
+    /// One call tries whether it is back.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+        }
+    }
+}
+
+/// How one provider is doing.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceHealth {
+    /// Its name.
+    pub provider: Arc<str>,
+    /// Whether it is asked.
+    pub state: BreakerState,
+    /// Until when it is left alone; decades ahead where only another key helps.
+    pub until: Option<Timestamp>,
+    /// Failures since it last answered.
+    pub failures: u32,
+    /// The last of them.
+    pub message: Option<String>,
+    /// Its own counters.
+    pub stats: SourceStats,
+}
+
 /// Why a provider did not serve a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SourceError {
     /// The key is missing or unknown.
-    #[error("{provider} refuses the key: {message}; give the server a valid one (POLYGON_API_KEY)")]
+    #[error("{provider} refuses the key: {message}; give the server a valid one ({})", key_setting(provider))]
     Key {
         /// Its name.
         provider: Arc<str>,
@@ -272,6 +312,15 @@ pub enum SourceError {
     },
 }
 
+/// The setting that holds a provider's key.
+fn key_setting(provider: &str) -> &'static str {
+    match provider.split('/').next() {
+        Some("alpaca") => "APCA_API_KEY_ID and APCA_API_SECRET_KEY",
+        Some("alphavantage") => "ALPHA_VANTAGE_API_KEY",
+        _ => "POLYGON_API_KEY",
+    }
+}
+
 fn window(from: Option<SessionDate>, until: Option<SessionDate>) -> String {
     let from = from.map(|from| format!(", which begins on {from}")).unwrap_or_default();
     let until = until.map(|until| format!(", which ends on {until}")).unwrap_or_default();
@@ -343,6 +392,18 @@ pub trait BarSource: Send + Sync {
 
     /// Counters since start.
     fn stats(&self) -> SourceStats;
+
+    /// How each provider behind this one is doing; one entry where it is a provider itself.
+    fn health(&self) -> Vec<SourceHealth> {
+        vec![SourceHealth {
+            provider: self.name(),
+            state: BreakerState::Closed,
+            until: None,
+            failures: 0,
+            message: None,
+            stats: self.stats(),
+        }]
+    }
 }
 
 fn not_offered<'a, T: Send + 'a>(provider: Arc<str>, what: &str) -> Pending<'a, Result<T, SourceError>> {

@@ -54,6 +54,17 @@ pub(crate) trait Judge: Send + Sync {
     /// but 429. A failure that is [`SourceError::RateLimited`] counts like a 429, a [`SourceError::Key`] ends
     /// all calls for a while.
     fn is_readable(&self, what: &str, answer: &Answer) -> Result<bool, Failure>;
+
+    /// Whether calls may be made now; asked before a call waits for its turn and again when it has it.
+    fn is_open(&self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
+    /// What a 429 means where it is more than "wait for the window"; `None` where it is that.
+    fn too_many(&self, answer: &Answer) -> Option<Failure> {
+        let _ = answer;
+        None
+    }
 }
 
 /// How a provider is addressed.
@@ -218,7 +229,7 @@ impl Caller {
         R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
     {
         let client = self.client.as_ref().map_err(|error| Failure::Final(error.clone()))?;
-        self.breaker.check().map_err(Failure::Final)?;
+        self.breaker.check().and_then(|()| self.judge.is_open()).map_err(Failure::Final)?;
         let mut turn = self.limiter.turn(topic.errand).await.map_err(|_| {
             Failure::Final(SourceError::RateLimited {
                 provider: self.provider().clone(),
@@ -226,7 +237,7 @@ impl Caller {
             })
         })?;
         // The key may have been refused while this call waited.
-        self.breaker.check().map_err(Failure::Final)?;
+        self.breaker.check().and_then(|()| self.judge.is_open()).map_err(Failure::Final)?;
         bump(if topic.status { &self.counters.status_calls } else { &self.counters.calls });
         let now = self.clock.now();
         turn.begin();
@@ -268,6 +279,11 @@ impl Caller {
         );
         if let Some(wait) = answer.spent_for.filter(|_| answer.status != 429) {
             self.limiter.pause(wait);
+        }
+        if answer.status == 429
+            && let Some(failure) = self.judge.too_many(&answer)
+        {
+            return Err(failure);
         }
         if answer.status == 429 {
             self.limiter.rejected(answer.retry_after);

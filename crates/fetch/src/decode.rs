@@ -5,6 +5,8 @@
 //! text only: whether a row is a bar, and the one that was asked for, is decided where it is put into a
 //! block.
 
+mod alpaca;
+mod alphavantage;
 mod details;
 mod flatfile;
 mod lenient;
@@ -15,11 +17,14 @@ mod scan;
 mod snapshot;
 mod text;
 mod typed;
+mod yahoo;
 
 use panscan_core::bar::Field;
 
 use crate::error::FetchError;
 
+pub use alpaca::{AlpacaPage, alpaca_bars, alpaca_words};
+pub use alphavantage::{Notice, alpha_vantage_notice, alpha_vantage_series};
 pub use details::{DetailsRow, EventsRow, OpenCloseRow, open_close, ticker_details, ticker_events};
 pub use flatfile::FlatFile;
 pub use lenient::One;
@@ -28,6 +33,7 @@ pub use reference::{
     DividendRow, Page, SplitRow, TickerRow, dividends_page, provider_words, splits_page, tickers_page,
 };
 pub use snapshot::{PriceField, SnapshotBar, SnapshotRow, Snapshots, snapshots};
+pub use yahoo::{Chart, ChartSplit, yahoo_chart, yahoo_words};
 
 /// One page of aggregates, as sent.
 #[derive(Debug, Clone, Default)]

@@ -1,13 +1,17 @@
 //! Bars and reference data from providers over HTTP, within their rate limits.
 //!
-//! A provider is a [`BarSource`](panscan_core::port::BarSource); [`Polygon`] is the one there is. Below it:
-//! the connection pool, the queue in front of the rate limit, retries, and decoding.
+//! A provider is a [`BarSource`](panscan_core::port::BarSource): [`Polygon`], [`Alpaca`], [`Yahoo`] and
+//! [`AlphaVantage`]; a [`Chain`] asks one after the other and is a source itself. Below them: the connection
+//! pool, the queue in front of the rate limit, retries, and decoding.
 //!
 //! Deliberately absent: what to fetch and when (the engine decides), keeping it (the cache), and any read
 //! of the environment or the system clock.
 
+mod breaker;
 mod caller;
+mod chain;
 mod client;
+mod compare;
 mod config;
 pub mod decode;
 mod error;
@@ -18,9 +22,14 @@ mod retry;
 mod scribe;
 mod secret;
 
+pub use chain::{Chain, ChainConfig};
+pub use compare::{Comparison, Disagreement, Tolerance, compare_blocks};
 pub use config::CallConfig;
 pub use error::FetchError;
 pub use limiter::{Scripts, SharedLimit};
+pub use provider::alpaca::{Alpaca, AlpacaConfig, AlpacaFeed};
+pub use provider::alphavantage::{AlphaVantage, AlphaVantageConfig};
 pub use provider::flatfiles::{FlatFiles, FlatFilesConfig, WithFiles};
 pub use provider::polygon::{self, Polygon, PolygonConfig};
+pub use provider::yahoo::{Yahoo, YahooConfig};
 pub use secret::Secret;

@@ -80,6 +80,11 @@ impl Scribe {
             message: self.clean(message),
         }
     }
+
+    /// A provider's words as an error may repeat them.
+    pub(crate) fn words(&self, text: &str) -> String {
+        self.clean(text)
+    }
 }
 
 #[cfg(test)]

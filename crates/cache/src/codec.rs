@@ -15,7 +15,7 @@ mod read;
 mod scale;
 mod wide;
 
-use self::read::Reader;
+pub(crate) use self::read::{Reader, put_varint};
 
 /// Values of one column that are encoded together.
 pub(crate) const CHUNK: usize = 256;

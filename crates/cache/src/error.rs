@@ -21,7 +21,7 @@ pub enum CacheError {
     },
     /// The address of Redis cannot be read.
     #[error(
-        "the redis address cannot be read; expected redis://[user:password@]host:port/db (PANSCAN_REDIS_URL)"
+        "the redis address cannot be read; expected redis://[user:password@]host:port/db, or rediss: (PANSCAN_REDIS_URL)"
     )]
     RedisAddress,
     /// A file or folder could not be read or written.

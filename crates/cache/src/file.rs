@@ -133,6 +133,14 @@ impl Shelf {
         })
     }
 
+    /// Calls `put` unless there is a file of this name; none is written meanwhile.
+    pub(crate) fn unless_there(&self, name: &Name, put: impl FnOnce()) {
+        let index = locked(&self.index);
+        if index.written(name).is_none() {
+            put();
+        }
+    }
+
     fn load(&self, name: &Name, written: u64) -> Option<Loaded> {
         let path = key::block_path(&self.root, &name.0, &name.1);
         let known = locked(&self.known).clone();

@@ -94,6 +94,14 @@ impl Hot {
         self.put_into(&mut locked(&self.state), name, block, heap_bytes);
     }
 
+    /// As [`Hot::put`], unless a version is here or below.
+    pub(crate) fn put_absent(&self, name: Name, block: Block, heap_bytes: u64) {
+        let state = &mut *locked(&self.state);
+        if !state.slots.contains_key(&name) && !self.below.as_ref().is_some_and(|below| below.has(&name)) {
+            self.put_into(state, name, block, heap_bytes);
+        }
+    }
+
     /// As [`Hot::put`], for a new version: an older one below is forgotten in the same moment.
     pub(crate) fn replace(&self, name: Name, block: Block, heap_bytes: u64) {
         let state = &mut *locked(&self.state);

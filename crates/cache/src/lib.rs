@@ -1,4 +1,5 @@
-//! The tiers that keep fetched bars: decoded blocks in memory, packed ones below them, memory-mapped files on disk.
+//! The tiers that keep fetched bars: decoded blocks in memory, packed ones below them, memory-mapped files on disk, and
+//! Redis beside them, shared between servers.
 //!
 //! [`Tiers`] is the [`SeriesStore`](panscan_core::port::SeriesStore) of one server. What a file looks like, byte
 //! by byte and with a NumPy reader, is written down in `FORMAT.md`. Deliberately absent: providers, splits,
@@ -19,6 +20,7 @@ mod key;
 mod map;
 mod note;
 mod packed;
+mod redis;
 mod script;
 mod stage;
 mod tiers;
@@ -26,6 +28,7 @@ mod verify;
 mod walk;
 
 pub use error::CacheError;
+pub use redis::RedisConfig;
 pub use script::RedisScripts;
 pub use tiers::{Tiers, TiersConfig};
 pub use verify::{DamagedFile, Report, verify};

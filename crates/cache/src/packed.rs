@@ -218,6 +218,12 @@ impl Packed {
         }
     }
 
+    /// Whether a version is here.
+    pub(crate) fn has(&self, name: &Name) -> bool {
+        let state = locked(&self.state);
+        state.slots.contains_key(name) || state.waiting.contains_key(name)
+    }
+
     /// Whether the version that [`Packed::get`] answered is still the one that counts.
     pub(crate) fn is_current(&self, name: &Name, ticket: Ticket) -> bool {
         let state = locked(&self.state);

@@ -19,6 +19,7 @@ use crate::hot::{Hot, axis_bytes};
 use crate::locked;
 use crate::note::NOTE_BYTES_MAX;
 use crate::packed::Packed;
+use crate::redis::{Redis, RedisConfig};
 
 /// Batches that read from disk at once.
 const READS_MAX: usize = 4;
@@ -31,7 +32,7 @@ const NOTES_MAX: usize = 256;
 type Note = (Timestamp, Vec<u8>);
 
 /// How large the tiers are and where the files lie; as it is by default, memory only.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct TiersConfig {
     /// The store's folder, created if it is not there; `None`: memory only.
     pub dir: Option<PathBuf>,
@@ -41,11 +42,13 @@ pub struct TiersConfig {
     pub l2_bytes: u64,
     /// Bytes of block files kept on disk. Notes are not counted.
     pub l3_bytes: u64,
+    /// Redis beside them; `None`: nothing is shared.
+    pub redis: Option<RedisConfig>,
 }
 
 impl Default for TiersConfig {
     fn default() -> Self {
-        Self { dir: None, l1_bytes: 1 << 30, l2_bytes: 0, l3_bytes: 64 << 30 }
+        Self { dir: None, l1_bytes: 1 << 30, l2_bytes: 0, l3_bytes: 64 << 30, redis: None }
     }
 }
 
@@ -57,6 +60,7 @@ pub struct Tiers {
     /// Whether a thread packs what L1 put out.
     packing: Arc<AtomicBool>,
     shelf: Option<Arc<Shelf>>,
+    redis: Option<Arc<Redis>>,
     /// Notes where there is no folder, by market and name.
     notes: Mutex<BTreeMap<(MarketId, String), Note>>,
     reads: Arc<Semaphore>,
@@ -68,9 +72,10 @@ impl Tiers {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Locked`] when another process has it open, [`CacheError::Io`] when the folder cannot be
+    /// [`CacheError::RedisAddress`] when Redis has an address that is none, [`CacheError::Locked`] when another process has it open, [`CacheError::Io`] when the folder cannot be
     /// created, locked or listed.
     pub fn open(config: TiersConfig) -> Result<Self, CacheError> {
+        let redis = config.redis.map(Redis::new).transpose()?.map(Arc::new);
         let shelf = match &config.dir {
             Some(dir) => Some(Arc::new(Shelf::open(dir, config.l3_bytes)?)),
             None => None,
@@ -81,6 +86,7 @@ impl Tiers {
             packed,
             packing: Arc::default(),
             shelf,
+            redis,
             notes: Mutex::default(),
             reads: Arc::new(Semaphore::new(READS_MAX)),
             writes: Arc::new(Semaphore::new(WRITES_MAX)),
@@ -92,19 +98,40 @@ impl Tiers {
         let missing: Vec<usize> = (0..keys.len()).filter(|i| hot[*i].is_none()).collect();
         let mut found: Vec<Option<Found>> =
             hot.into_iter().map(|block| block.map(|block| Found { block, tier: "l1" })).collect();
-        if missing.is_empty() || (self.packed.is_none() && self.shelf.is_none()) {
-            return found;
+        if !missing.is_empty() && (self.packed.is_some() || self.shelf.is_some()) {
+            let asked: Vec<BlockKey> = missing.iter().map(|i| keys[*i].clone()).collect();
+            let (market, hot) = (market.clone(), self.hot.clone());
+            let (packed, shelf) = (self.packed.clone(), self.shelf.clone());
+            let loaded = blocking(&self.reads, move || {
+                below(&hot, packed.as_deref(), shelf.as_deref(), &market, &asked)
+            });
+            for (i, block) in missing.into_iter().zip(loaded.await.unwrap_or_default()) {
+                found[i] = block;
+            }
         }
-        let asked: Vec<BlockKey> = missing.iter().map(|i| keys[*i].clone()).collect();
-        let (market, hot) = (market.clone(), self.hot.clone());
-        let (packed, shelf) = (self.packed.clone(), self.shelf.clone());
-        let loaded =
-            blocking(&self.reads, move || below(&hot, packed.as_deref(), shelf.as_deref(), &market, &asked));
-        for (i, block) in missing.into_iter().zip(loaded.await.unwrap_or_default()) {
-            found[i] = block;
-        }
+        self.ask_redis(market, keys, &mut found).await;
         self.pack_waiting();
         found
+    }
+
+    /// Fills in what other servers have shared.
+    async fn ask_redis(&self, market: &MarketId, keys: &[BlockKey], found: &mut [Option<Found>]) {
+        let Some(redis) = &self.redis else { return };
+        let missing: Vec<usize> = (0..keys.len()).filter(|i| found[*i].is_none()).collect();
+        let asked: Vec<BlockKey> = missing.iter().map(|i| keys[*i].clone()).collect();
+        for (i, block) in missing.into_iter().zip(redis.read(market, &asked).await) {
+            let Some(block) = block else { continue };
+            let name = (market.clone(), keys[i].clone());
+            let put = || {
+                let bytes = block.bytes() as u64 + axis_bytes(&block);
+                self.hot.put_absent(name.clone(), block.clone(), bytes);
+            };
+            match &self.shelf {
+                Some(shelf) => shelf.unless_there(&name, put),
+                None => put(),
+            }
+            found[i] = Some(Found { block, tier: "redis" });
+        }
     }
 
     /// Has what L1 put out packed, on a thread that nobody waits for.
@@ -127,6 +154,14 @@ impl Tiers {
     }
 
     async fn write_all(&self, market: &MarketId, blocks: &[(BlockKey, Block)]) -> Result<(), StoreError> {
+        let result = self.write_here(market, blocks).await;
+        if let (Some(redis), true) = (&self.redis, !matches!(result, Err(StoreError::Damaged { .. }))) {
+            redis.write(market, blocks);
+        }
+        result
+    }
+
+    async fn write_here(&self, market: &MarketId, blocks: &[(BlockKey, Block)]) -> Result<(), StoreError> {
         let hot = self.hot.clone();
         let keep = move |name, block: &Block| {
             hot.replace(name, block.clone(), block.bytes() as u64 + axis_bytes(block));
@@ -182,11 +217,15 @@ impl SeriesStore for Tiers {
     ) -> Pending<'a, Option<(Timestamp, Vec<u8>)>> {
         Box::pin(async move {
             let key = (market.clone(), name.to_owned());
-            match self.shelf.clone() {
+            let here = match self.shelf.clone() {
                 None => locked(&self.notes).get(&key).cloned(),
                 Some(shelf) => {
                     blocking(&self.reads, move || shelf.read_note(&key.0, &key.1)).await.ok().flatten()
                 }
+            };
+            match (&self.redis, here) {
+                (Some(redis), None) => redis.read_note(market, name).await,
+                (_, here) => here,
             }
         })
     }
@@ -206,6 +245,9 @@ impl SeriesStore for Tiers {
             };
             if body.len() > NOTE_BYTES_MAX {
                 return Err(refused(format!("it is longer than {NOTE_BYTES_MAX} bytes")));
+            }
+            if let Some(redis) = &self.redis {
+                redis.write_note(market, name, at, body);
             }
             let (key, body) = ((market.clone(), name.to_owned()), body.to_vec());
             match self.shelf.clone() {
@@ -228,6 +270,7 @@ impl SeriesStore for Tiers {
         let mut stats = vec![self.hot.stats()];
         stats.extend(self.packed.iter().map(|packed| packed.stats()));
         stats.extend(self.shelf.iter().map(|shelf| shelf.stats()));
+        stats.extend(self.redis.iter().map(|redis| redis.stats()));
         stats
     }
 }

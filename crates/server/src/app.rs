@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use panscan_cache::{CacheError, Tiers, TiersConfig};
+use panscan_cache::{CacheError, RedisConfig, Tiers, TiersConfig};
 use panscan_core::Kind;
 use panscan_core::port::{BarSource, Clock, SourceError};
 use panscan_core::universe::Listing;
@@ -204,11 +204,19 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
 /// [`AppError::Store`] when the folder cannot be used.
 pub fn store(dir: Option<PathBuf>, settings: &Settings) -> Result<Arc<Tiers>, AppError> {
     let tiers = &settings.tiers;
+    let shared = &settings.redis;
+    let redis = shared.url.as_ref().map(|url| RedisConfig {
+        url: url.expose().to_owned(),
+        prefix: shared.prefix.clone(),
+        timeout: shared.timeout,
+        ttl_closed: shared.ttl_closed,
+    });
     Ok(Arc::new(Tiers::open(TiersConfig {
         dir,
         l1_bytes: tiers.l1_bytes,
         l2_bytes: tiers.l2_bytes,
         l3_bytes: tiers.l3_bytes,
+        redis,
     })?))
 }
 

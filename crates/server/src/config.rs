@@ -140,11 +140,17 @@ pub struct TierSettings {
     pub l3_bytes: u64,
 }
 
-/// Redis, looked at by `check` alone so far.
+/// Redis beside the tiers.
 #[derive(Debug, Clone)]
 pub struct RedisSettings {
     /// Its URL, maybe with a password; unset is off.
     pub url: Option<Secret>,
+    /// First part of every key.
+    pub prefix: String,
+    /// Wait of a scan per batch of keys.
+    pub timeout: Duration,
+    /// Life of closed bars.
+    pub ttl_closed: Duration,
 }
 
 /// What computes.
@@ -412,7 +418,17 @@ fn redis(layers: &mut Layers<'_>) -> RedisSettings {
         _ => value::url(&["redis", "rediss"])(text),
     });
     let url = given.unwrap_or_else(|| format!("redis://{host}:{port}/{db}"));
-    RedisSettings { url: (!url.is_empty()).then(|| Secret::new(url)) }
+    layers.get(&names::REDIS_CLUSTER, |text| match value::switch(text)? {
+        false => Ok(()),
+        true => Err("expected off; a cluster is not in this build".to_owned()),
+    });
+    let second = Duration::from_secs(1);
+    RedisSettings {
+        url: (!url.is_empty()).then(|| Secret::new(url)),
+        prefix: layers.get(&names::REDIS_PREFIX, value::words),
+        timeout: layers.get(&names::REDIS_TIMEOUT, value::duration_in(second / 1_000, 60 * second)),
+        ttl_closed: Duration::from_secs(layers.get(&names::REDIS_TTL_CLOSED, value::whole(1, 31_536_000))),
+    }
 }
 
 fn compute(layers: &mut Layers<'_>) -> ComputeSettings {
@@ -443,11 +459,7 @@ fn later(layers: &mut Layers<'_>) {
         Some(("sqlite" | "postgres", _)) => Ok(()),
         _ => Err("expected a sqlite: or postgres: URL".to_owned()),
     });
-    layers.get(&names::REDIS_TIMEOUT, value::duration_in(second / 1_000, 60 * second));
     layers.get(&names::REDIS_TTL, value::whole(1, 31_536_000));
-    layers.get(&names::REDIS_TTL_CLOSED, value::whole(1, 31_536_000));
-    layers.get(&names::REDIS_PREFIX, value::words);
-    layers.get(&names::REDIS_CLUSTER, value::switch);
     for entry in [
         &names::APCA_API_KEY_ID,
         &names::APCA_API_SECRET_KEY,

@@ -1,9 +1,10 @@
-//! The store from outside, over real files: what it promises (`tiers`), what a kill leaves (`kill`), how fast it
+//! The store from outside, over real files: what it promises (`tiers`), what a kill leaves (`kill`), what two servers share (`redis`), how fast it
 //! is (`speed`).
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, also in what its cases share")]
 
 mod kill;
+mod redis;
 mod sample;
 mod speed;
 mod tiers;

@@ -55,5 +55,12 @@ pub(crate) fn same(a: &Block, b: &Block) -> bool {
 
 /// A store with room for everything on disk.
 pub(crate) fn open(dir: &Path, l1_bytes: u64) -> Tiers {
-    Tiers::open(TiersConfig { dir: Some(dir.to_owned()), l1_bytes, l2_bytes: 0, l3_bytes: 1 << 30 }).unwrap()
+    Tiers::open(TiersConfig {
+        dir: Some(dir.to_owned()),
+        l1_bytes,
+        l2_bytes: 0,
+        l3_bytes: 1 << 30,
+        redis: None,
+    })
+    .unwrap()
 }

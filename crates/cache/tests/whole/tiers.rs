@@ -215,7 +215,8 @@ async fn a_file_that_vanished_is_a_miss() {
 fn one_folder_has_one_server() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), 0);
-    let config = TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
+    let config =
+        TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0, redis: None };
     let error = Tiers::open(config.clone()).unwrap_err();
     assert!(matches!(&error, CacheError::Locked { path } if path == dir.path()));
     assert!(error.to_string().contains("--store"), "{error}");
@@ -223,7 +224,7 @@ fn one_folder_has_one_server() {
     Tiers::open(config).unwrap();
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let config = TiersConfig { dir: Some(file), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0 };
+    let config = TiersConfig { dir: Some(file), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0, redis: None };
     assert!(matches!(Tiers::open(config), Err(CacheError::Io { .. })));
 }
 
@@ -248,7 +249,8 @@ async fn a_write_that_cannot_be_stored_says_so_and_stays_in_memory() {
 async fn the_file_tier_stays_within_its_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let l3_bytes = 100 << 10;
-    let config = TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes };
+    let config =
+        TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes, redis: None };
     let store = Tiers::open(config).unwrap();
     for n in 0..40 {
         let names = [day(n), symbol(&format!("S{n}"))];
@@ -264,7 +266,9 @@ async fn the_file_tier_stays_within_its_bytes() {
 
 #[tokio::test]
 async fn without_a_folder_memory_alone_answers() {
-    let store = Tiers::open(TiersConfig { dir: None, l1_bytes: 1 << 20, l2_bytes: 0, l3_bytes: 0 }).unwrap();
+    let store =
+        Tiers::open(TiersConfig { dir: None, l1_bytes: 1 << 20, l2_bytes: 0, l3_bytes: 0, redis: None })
+            .unwrap();
     let kept = block(&symbol("A"), 0, 5, 1);
     write_one(&store, &symbol("A"), &kept).await.unwrap();
     assert!(same(&read_one(&store, &symbol("A")).await.unwrap().0, &kept));
@@ -284,6 +288,7 @@ async fn writers_and_readers_at_once_see_whole_versions() {
         l1_bytes: 40 << 10,
         l2_bytes: 1 << 20,
         l3_bytes: 1 << 30,
+        redis: None,
     };
     let store = std::sync::Arc::new(Tiers::open(config).unwrap());
     let keys = [day(0), day(1), symbol("A")];
@@ -324,7 +329,7 @@ async fn writers_and_readers_at_once_see_whole_versions() {
 
 #[tokio::test]
 async fn what_memory_puts_out_is_packed_and_comes_back_from_there() {
-    let config = TiersConfig { dir: None, l1_bytes: 40 << 10, l2_bytes: 1 << 20, l3_bytes: 0 };
+    let config = TiersConfig { dir: None, l1_bytes: 40 << 10, l2_bytes: 1 << 20, l3_bytes: 0, redis: None };
     let store = Tiers::open(config).unwrap();
     let keys: Vec<BlockKey> = (0..40).map(day).collect();
     for key in &keys {

@@ -11,8 +11,7 @@ use crate::config::Settings;
 /// Longest wait for the connection and the answer together.
 const WAIT: Duration = Duration::from_secs(1);
 /// What to do about an absent Redis.
-const REMEDY: &str =
-    "start it, or turn it off with PANSCAN_REDIS_URL= or --no-redis; no tier of this build uses it";
+const REMEDY: &str = "start it, or turn it off with PANSCAN_REDIS_URL= or --no-redis; without it nothing is shared between servers";
 
 /// Asks the Redis of the settings.
 pub(super) async fn row(settings: &Settings) -> Row {

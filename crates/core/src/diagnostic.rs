@@ -41,6 +41,8 @@ pub enum Reason {
     Unsettled,
     /// Bars that failed validation were left out.
     BarsQuarantined,
+    /// Splits that are not applied, or that the price does not bear out.
+    SplitSuspicious,
     /// Cells not fetched in time.
     DeadlinePartial,
     /// Cells not fetched for lack of rate budget.
@@ -68,6 +70,7 @@ impl Reason {
             Self::InsufficientHistory => "INSUFFICIENT_HISTORY",
             Self::Unsettled => "UNSETTLED",
             Self::BarsQuarantined => "BARS_QUARANTINED",
+            Self::SplitSuspicious => "SPLIT_SUSPICIOUS",
             Self::DeadlinePartial => "DEADLINE_PARTIAL",
             Self::RateBudgetPartial => "RATE_BUDGET_PARTIAL",
             Self::UniverseNotPointInTime => "UNIVERSE_NOT_POINT_IN_TIME",
@@ -85,6 +88,7 @@ impl Reason {
             | Self::InsufficientHistory
             | Self::Unsettled
             | Self::AttributeCoverage
+            | Self::SplitSuspicious
             | Self::ProviderFallback => Severity::Info,
             _ => Severity::Warning,
         }

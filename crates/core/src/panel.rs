@@ -4,113 +4,22 @@
 //! the last row, so that "the last n bars that the symbol has" is the last n rows for every lane at once: missing
 //! sessions are skipped, not filled, and no kernel has to look for them. Rows above a lane's first bar are NaN.
 
+mod joined;
+mod tile;
+
 use std::sync::{Arc, OnceLock};
 
+use self::joined::Joined;
+pub use self::tile::Tile;
 use crate::bar::Field;
-use crate::block::{BarKey, Block, WIDTH};
+use crate::block::{Block, WIDTH};
 use crate::calendar::Calendar;
+use crate::dividend::{Dividends, factors};
 use crate::resample::period;
-use crate::slab::Aligned;
+pub use crate::split::{Split, Splits};
 use crate::symbol::{Symbol, SymbolId};
 use crate::time::{SessionDate, Timeframe};
 use crate::universe::Universe;
-
-/// A share split: prices before `execution` are multiplied by `from / to`, volumes by `to / from`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Split {
-    /// The ticker it applies to.
-    pub symbol: Symbol,
-    /// First session at the new price level.
-    pub execution: SessionDate,
-    /// Shares before.
-    pub from: f64,
-    /// Shares after.
-    pub to: f64,
-}
-
-/// The splits that are applied, by symbol. Equal repeats count once; of two that differ on one date neither is
-/// applied, nor is a factor that is not finite and positive: those are kept as suspicious.
-#[derive(Debug, Clone, Default)]
-pub struct Splits {
-    applied: std::collections::BTreeMap<Symbol, Vec<(SessionDate, f64)>>,
-    suspicious: Vec<Split>,
-}
-
-impl Splits {
-    /// Sorts out what a provider listed.
-    #[must_use]
-    pub fn new(listed: &[Split]) -> Self {
-        let mut by_cell: std::collections::BTreeMap<(Symbol, SessionDate), Vec<&Split>> = Default::default();
-        for split in listed {
-            by_cell.entry((split.symbol.clone(), split.execution)).or_default().push(split);
-        }
-        let mut splits = Self::default();
-        for ((symbol, execution), rows) in by_cell {
-            let factor = rows[0].from / rows[0].to;
-            let sound = rows.iter().all(|s| {
-                s.from > 0.0
-                    && s.to > 0.0
-                    && s.from.is_finite()
-                    && s.to.is_finite()
-                    && s.from / s.to == factor
-            });
-            if !sound {
-                splits.suspicious.extend(rows.into_iter().cloned());
-            } else if factor != 1.0 {
-                splits.applied.entry(symbol).or_default().push((execution, factor));
-            }
-        }
-        splits
-    }
-
-    /// Price factors by execution date, ascending.
-    #[must_use]
-    pub fn of(&self, symbol: &str) -> &[(SessionDate, f64)] {
-        self.applied.get(symbol).map_or(&[], Vec::as_slice)
-    }
-
-    /// What was listed and not applied.
-    #[must_use]
-    pub fn suspicious(&self) -> &[Split] {
-        &self.suspicious
-    }
-}
-
-/// Up to [`WIDTH`] symbols of a panel.
-#[derive(Debug, Clone)]
-pub struct Tile {
-    rows: usize,
-    bars: [u32; WIDTH],
-    data: Aligned,
-    session: Vec<u16>,
-}
-
-impl Tile {
-    /// Rows: bars of its longest lane.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Bars of each lane; they end at the last row.
-    #[must_use]
-    pub fn bars(&self) -> &[u32; WIDTH] {
-        &self.bars
-    }
-
-    /// One field: `rows x WIDTH`, 64-byte aligned.
-    #[must_use]
-    pub fn field(&self, field: Field) -> &[f64] {
-        let size = self.rows * WIDTH;
-        &self.data.as_slice()[field.index() * size..][..size]
-    }
-
-    /// For each row and lane, the index of its session in [`Panel::sessions`]; meaningless above a lane's bars.
-    #[must_use]
-    pub fn session(&self) -> &[u16] {
-        &self.session
-    }
-}
 
 /// All symbols of a universe version over the sessions from history start to the newest.
 #[derive(Debug, Clone)]
@@ -148,20 +57,11 @@ impl Panel {
         let joined: Vec<Joined<'_>> =
             blocks.iter().filter_map(|b| Joined::new(b, universe, sessions)).collect();
         let count = universe.len().div_ceil(WIDTH);
-        let make = |tile: usize| Tile::build(tile, universe, sessions, &joined, splits);
-        let mut tiles: Vec<Option<(Arc<Tile>, Arc<Tile>)>> = vec![None; count];
-        let share = count.div_ceil(threads.max(1)).max(1);
-        std::thread::scope(|scope| {
-            for (part, slots) in tiles.chunks_mut(share).enumerate() {
-                let make = &make;
-                scope.spawn(move || {
-                    for (i, slot) in slots.iter_mut().enumerate() {
-                        *slot = Some(make(part * share + i));
-                    }
-                });
-            }
-        });
-        let (adjusted, raw) = tiles.into_iter().flatten().unzip();
+        let make = |tile: usize| {
+            let raw = Arc::new(Tile::build(tile, universe, sessions, &joined));
+            (split_adjusted(&raw, tile, universe, sessions, splits), raw)
+        };
+        let (adjusted, raw) = each(count, threads, make).into_iter().unzip();
         let sessions: Arc<[SessionDate]> = sessions.into();
         let panel = |tiles: Vec<Arc<Tile>>| {
             let mut bars: Vec<u32> = tiles.iter().flat_map(|tile| tile.bars).collect();
@@ -205,6 +105,53 @@ impl Panel {
         let mut bars: Vec<u32> = tiles.iter().flat_map(|tile| tile.bars).collect();
         bars.truncate(self.bars.len());
         Self { timeframe, sessions: labels.into(), bars, tiles, longer: Arc::default() }
+    }
+
+    /// What `self`, which was adjusted for the splits `before`, is under the splits `after`; `raw` are its bars as
+    /// they traded. Only tiles of symbols whose splits differ are made again, all others are shared.
+    #[must_use]
+    pub fn resplit(&self, raw: &Self, universe: &Universe, before: &Splits, after: &Splits) -> Self {
+        let Some(last) = self.sessions.last() else { return self.clone() };
+        let tile = |(index, tile): (usize, &Arc<Tile>)| {
+            let differs = lanes(universe, index).any(|s| before.until(s, *last) != after.until(s, *last));
+            match differs {
+                true => split_adjusted(&raw.tiles[index], index, universe, &self.sessions, after),
+                false => tile.clone(),
+            }
+        };
+        self.with(self.tiles.iter().enumerate().map(tile).collect())
+    }
+
+    /// What `self`, which is adjusted for `splits`, is with the dividends applied too that were paid by its last
+    /// session; `raw` are its bars as they traded. Tiles without a dividend are shared.
+    #[must_use]
+    pub fn paid(
+        &self,
+        raw: &Self,
+        universe: &Universe,
+        splits: &Splits,
+        dividends: &Dividends,
+        threads: usize,
+    ) -> Self {
+        let Some(last) = self.sessions.last() else { return self.clone() };
+        let tile = |index: usize| {
+            let factors = |lane: usize| {
+                let symbol = universe.symbols()[index * WIDTH + lane].as_str();
+                let cash = dividends.of(symbol);
+                if cash.is_empty() {
+                    return Vec::new().into();
+                }
+                let closes: Vec<_> = raw.tiles[index].lane(&self.sessions, lane, Field::Close).collect();
+                factors(cash, splits.of(symbol), &closes, *last).into()
+            };
+            self.tiles[index].scaled(&self.sessions, false, factors)
+        };
+        self.with(each(self.tiles.len(), threads, tile))
+    }
+
+    /// The same bars in other tiles. What was made of the old ones stays with them.
+    fn with(&self, tiles: Vec<Arc<Tile>>) -> Self {
+        Self { tiles, longer: Arc::default(), ..self.clone() }
     }
 
     /// The interval of its bars.
@@ -311,201 +258,46 @@ impl Panel {
     }
 }
 
-/// A block with its symbols and rows placed on the panel's axes.
-struct Joined<'a> {
-    block: &'a Block,
-    /// Symbol of the universe to symbol of the block; `u32::MAX` where the block has none.
-    symbol: Vec<u32>,
-    /// Row of the block, session of the panel.
-    rows: Vec<(usize, usize)>,
-    /// Universe ids that it holds, first and last.
-    span: (usize, usize),
+/// Makes tiles on so many threads.
+fn each<T: Send>(count: usize, threads: usize, make: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let mut tiles: Vec<Option<T>> = std::iter::repeat_with(|| None).take(count).collect();
+    let share = count.div_ceil(threads.max(1)).max(1);
+    std::thread::scope(|scope| {
+        for (part, slots) in tiles.chunks_mut(share).enumerate() {
+            let make = &make;
+            scope.spawn(move || {
+                for (i, slot) in slots.iter_mut().enumerate() {
+                    *slot = Some(make(part * share + i));
+                }
+            });
+        }
+    });
+    tiles.into_iter().flatten().collect()
 }
 
-impl<'a> Joined<'a> {
-    fn new(block: &'a Block, universe: &Universe, sessions: &[SessionDate]) -> Option<Self> {
-        let row = |(r, key): (usize, &BarKey)| sessions.binary_search(&key.as_session()).ok().map(|s| (r, s));
-        let rows: Vec<_> = block.rows().iter().enumerate().filter_map(row).collect();
-        let mut symbol = vec![u32::MAX; universe.len()];
-        let mut span = (usize::MAX, 0);
-        let mut place = |theirs: usize, ours: usize| {
-            symbol[ours] = u32::try_from(theirs).unwrap_or(u32::MAX);
-            span = (span.0.min(ours), span.1.max(ours));
-        };
-        if block.symbols().len() * 16 < universe.len() {
-            for (theirs, name) in block.symbols().iter().enumerate() {
-                if let Some(ours) = universe.find(name.as_str()) {
-                    place(theirs, ours.index());
-                }
-            }
-        } else {
-            let mut ours = universe.symbols().iter().enumerate().peekable();
-            for (theirs, name) in block.symbols().iter().enumerate() {
-                while ours.next_if(|(_, s)| *s < name).is_some() {}
-                if let Some((id, _)) = ours.next_if(|(_, s)| *s == name) {
-                    place(theirs, id);
-                }
-            }
-        }
-        (!rows.is_empty() && span.0 <= span.1).then_some(Self { block, symbol, rows, span })
-    }
+/// Tickers of a tile's lanes.
+fn lanes(universe: &Universe, tile: usize) -> impl Iterator<Item = &str> {
+    universe.symbols()[tile * WIDTH..].iter().take(WIDTH).map(Symbol::as_str)
 }
 
-impl Tile {
-    fn build(
-        tile: usize,
-        universe: &Universe,
-        sessions: &[SessionDate],
-        joined: &[Joined<'_>],
-        splits: &Splits,
-    ) -> (Arc<Self>, Arc<Self>) {
-        let first = tile * WIDTH;
-        let lanes = WIDTH.min(universe.len() - first);
-        let mut grid = Aligned::filled(Field::COUNT * sessions.len() * WIDTH, f64::NAN);
-        let size = sessions.len() * WIDTH;
-        {
-            let grid = grid.as_mut_slice();
-            for part in joined.iter().filter(|p| p.span.0 < first + lanes && p.span.1 >= first) {
-                let width = part.block.width();
-                for lane in 0..lanes {
-                    let theirs = part.symbol[first + lane];
-                    if theirs == u32::MAX {
-                        continue;
-                    }
-                    let columns = Field::ALL.map(|field| part.block.column(theirs as usize, field));
-                    for (row, session) in &part.rows {
-                        let from = row * width + columns[0].1;
-                        if columns[Field::Close.index()].0[from].is_nan() {
-                            continue;
-                        }
-                        for (field, column) in columns.iter().enumerate() {
-                            grid[field * size + session * WIDTH + lane] = column.0[from];
-                        }
-                    }
-                }
-            }
-        }
-        let raw = Arc::new(Self::packed(&grid, sessions.len(), lanes));
-        let Some(last) = sessions.last() else { return (raw.clone(), raw) };
-        let mut adjusted = false;
-        for lane in 0..lanes {
-            let factors = splits.of(universe.symbols()[first + lane].as_str());
-            if factors.iter().any(|(at, _)| at <= last) {
-                adjust(grid.as_mut_slice(), sessions, lane, factors);
-                adjusted = true;
-            }
-        }
-        if adjusted {
-            (Arc::new(Self::packed(&grid, sessions.len(), lanes)), raw)
-        } else {
-            (raw.clone(), raw)
-        }
-    }
-
-    /// The bars of each lane that lie at one place joined to one; places from `count` on are left out.
-    fn joined(&self, places: &[usize], count: usize) -> Self {
-        let mut grid = Aligned::filled(Field::COUNT * count * WIDTH, f64::NAN);
-        let out = grid.as_mut_slice();
-        let mut put = |place: usize, lane: usize, values: &[f64; Field::COUNT]| {
-            for (field, value) in values.iter().enumerate() {
-                out[(field * count + place) * WIDTH + lane] = *value;
-            }
-        };
-        for lane in 0..WIDTH {
-            let mut at = usize::MAX;
-            let mut bar = [f64::NAN; Field::COUNT];
-            let mut weighted = f64::NAN;
-            for row in self.rows - self.bars[lane] as usize..self.rows {
-                let place = places[usize::from(self.session[row * WIDTH + lane])];
-                if place >= count {
-                    break;
-                }
-                let day: [f64; Field::COUNT] =
-                    std::array::from_fn(|f| self.data.as_slice()[(f * self.rows + row) * WIDTH + lane]);
-                let of = |field: Field| day[field.index()];
-                if place == at {
-                    let [high, low] = [Field::High, Field::Low].map(Field::index);
-                    bar[high] = bar[high].max(day[high]);
-                    bar[low] = bar[low].min(day[low]);
-                    bar[Field::Close.index()] = of(Field::Close);
-                    bar[Field::Volume.index()] += of(Field::Volume);
-                    bar[Field::Trades.index()] += of(Field::Trades);
-                    weighted += of(Field::Vwap) * of(Field::Volume);
-                    let vwap = weighted / bar[Field::Volume.index()];
-                    bar[Field::Vwap.index()] = if vwap.is_finite() { vwap } else { f64::NAN };
-                } else {
-                    at = place;
-                    bar = day;
-                    weighted = of(Field::Vwap) * of(Field::Volume);
-                }
-                put(place, lane, &bar);
-            }
-        }
-        Self::packed(&grid, count, WIDTH)
-    }
-
-    /// Moves each lane's bars down to the last row, without holes.
-    fn packed(grid: &Aligned, sessions: usize, lanes: usize) -> Self {
-        let source = grid.as_slice();
-        let size = sessions * WIDTH;
-        let close = &source[Field::Close.index() * size..][..size];
-        let mut bars = [0_u32; WIDTH];
-        for row in close.chunks_exact(WIDTH) {
-            for (count, value) in bars.iter_mut().zip(row).take(lanes) {
-                *count += u32::from(!value.is_nan());
-            }
-        }
-        let rows = bars.iter().copied().max().unwrap_or(0) as usize;
-        let mut data = Aligned::filled(Field::COUNT * rows * WIDTH, f64::NAN);
-        let mut session = vec![0_u16; rows * WIDTH];
-        let out = data.as_mut_slice();
-        for lane in 0..lanes {
-            let mut to = rows - bars[lane] as usize;
-            for from in 0..sessions {
-                if close[from * WIDTH + lane].is_nan() {
-                    continue;
-                }
-                session[to * WIDTH + lane] = u16::try_from(from).unwrap_or(u16::MAX);
-                for field in 0..Field::COUNT {
-                    out[(field * rows + to) * WIDTH + lane] = source[field * size + from * WIDTH + lane];
-                }
-                to += 1;
-            }
-        }
-        Self { rows, bars, data, session }
-    }
-}
-
-/// Applies to one lane of a grid the splits executed by its last session.
-fn adjust(grid: &mut [f64], sessions: &[SessionDate], lane: usize, factors: &[(SessionDate, f64)]) {
-    let Some(last) = sessions.last() else { return };
-    let size = sessions.len() * WIDTH;
-    let mut pending: Vec<&(SessionDate, f64)> = factors.iter().filter(|(at, _)| at <= last).collect();
-    let mut factor = 1.0;
-    for (row, session) in sessions.iter().enumerate().rev() {
-        while let Some((at, f)) = pending.last()
-            && at > session
-        {
-            factor *= f;
-            pending.pop();
-        }
-        if factor != 1.0 {
-            for field in Field::ALL {
-                let at = field.index() * size + row * WIDTH + lane;
-                if field.is_price() {
-                    grid[at] *= factor;
-                } else if field == Field::Volume {
-                    grid[at] /= factor;
-                }
-            }
-        }
-    }
+/// A tile with the splits applied that were executed by the last session.
+fn split_adjusted(
+    raw: &Arc<Tile>,
+    tile: usize,
+    universe: &Universe,
+    sessions: &[SessionDate],
+    splits: &Splits,
+) -> Arc<Tile> {
+    let Some(last) = sessions.last() else { return raw.clone() };
+    let symbols = &universe.symbols()[tile * WIDTH..];
+    raw.scaled(sessions, true, |lane| splits.until(symbols[lane].as_str(), *last).into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::block::{BlockBuilder, Provenance};
+    use crate::block::{BarKey, BlockBuilder, Provenance};
+    use crate::port::Dividend;
     use crate::time::Timestamp;
     use crate::universe::Listing;
 
@@ -568,5 +360,46 @@ mod tests {
         let unsure = Splits::new(&[split(12, 1.0, 4.0), split(12, 1.0, 5.0)]);
         assert!(unsure.of("S000").is_empty());
         assert_eq!(unsure.suspicious().len(), 2);
+    }
+
+    #[test]
+    fn a_new_split_changes_exactly_the_tiles_of_its_symbols() {
+        let sessions: Vec<_> = (10..13).map(SessionDate::from_days).collect();
+        let everyone: Vec<(usize, f64)> = (0..100).map(|i| (i, 8.0)).collect();
+        let (blocks, universe) =
+            ([day(10, &everyone), day(11, &everyone), day(12, &everyone)], universe(100));
+        let split = |symbol: &str, day| Split {
+            symbol: Symbol::new(symbol).unwrap(),
+            execution: SessionDate::from_days(day),
+            from: 1.0,
+            to: 2.0,
+        };
+        let before = Splits::new(&[split("S001", 11)]);
+        let after = Splits::new(&[split("S001", 11), split("S070", 12), split("S099", 13)]);
+        let (panel, raw) = Panel::build(&universe, &sessions, &blocks, &before, 1);
+        let moved = panel.resplit(&raw, &universe, &before, &after);
+        let changed = |a: &Panel, b: &Panel| {
+            let pairs = a.tiles().iter().zip(b.tiles());
+            pairs.map(|(a, b)| !Arc::ptr_eq(a, b)).collect::<Vec<_>>()
+        };
+        assert_eq!(changed(&panel, &moved), [false, false, true, false], "S099 is not split yet");
+        let (whole, _) = Panel::build(&universe, &sessions, &blocks, &after, 1);
+        for id in universe.ids() {
+            let closes =
+                |p: &Panel| p.series(id, sessions[0], sessions[2]).columns[Field::Close.index()].clone();
+            assert_eq!(closes(&moved), closes(&whole));
+        }
+        let paid = Dividend {
+            symbol: Symbol::new("S001").unwrap(),
+            ex_date: SessionDate::from_days(12),
+            cash: 2.0,
+            currency: None,
+        };
+        let total = moved.paid(&raw, &universe, &after, &Dividends::new(&[paid]), 2);
+        assert_eq!(changed(&moved, &total), [true, false, false, false]);
+        // 8 before the split of the 11th, 8 since; 2 of 8 paid on the 12th.
+        let series = total.series(SymbolId(1), sessions[0], sessions[2]);
+        assert_eq!(series.columns[Field::Close.index()], [3.0, 6.0, 8.0]);
+        assert_eq!(series.columns[Field::Volume.index()], [200.0, 100.0, 100.0]);
     }
 }

@@ -195,6 +195,7 @@ mod tests {
             universe: Arc::new(universe),
             daily: panel.clone(),
             daily_raw: panel,
+            daily_paid: Arc::default(),
             held: Arc::new(Held::default()),
             provider: "test".into(),
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::panel::Panel;
 use crate::scan::Adjustment;
@@ -102,6 +102,8 @@ pub struct Snapshot {
     pub daily: Arc<Panel>,
     /// Daily bars as they traded; the same panel where no split applies.
     pub daily_raw: Arc<Panel>,
+    /// Daily bars adjusted for splits and dividends, once somebody has asked for them.
+    pub daily_paid: Arc<OnceLock<Arc<Panel>>>,
     /// Which cells were asked for.
     pub held: Arc<Held>,
     /// Provider of the bars, e.g. `polygon`.
@@ -109,13 +111,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The daily panel under an adjustment; `None` for dividends, which this build does not hold.
+    /// The daily panel under an adjustment; `None` for dividends where they were not applied yet.
     #[must_use]
     pub fn panel(&self, adjustment: Adjustment) -> Option<&Arc<Panel>> {
         match adjustment {
             Adjustment::Splits => Some(&self.daily),
             Adjustment::Raw => Some(&self.daily_raw),
-            Adjustment::SplitsAndDividends => None,
+            Adjustment::SplitsAndDividends => self.daily_paid.get(),
         }
     }
 

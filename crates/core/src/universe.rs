@@ -199,6 +199,21 @@ impl Universe {
         }
     }
 
+    /// The same with market capitalisation as close times shares outstanding where only the shares are known.
+    #[must_use]
+    pub fn valued(self: &Arc<Self>, close: impl Fn(SymbolId) -> f64) -> Arc<Self> {
+        let lacking = |i: &usize| self.market_cap[*i].is_nan() && !self.shares_outstanding[*i].is_nan();
+        if !(0..self.len()).any(|i| lacking(&i)) {
+            return self.clone();
+        }
+        let mut valued = Self::clone(self);
+        for i in (0..self.len()).filter(lacking) {
+            let close = close(SymbolId(u32::try_from(i).unwrap_or(u32::MAX)));
+            valued.market_cap[i] = close * self.shares_outstanding[i];
+        }
+        Arc::new(valued)
+    }
+
     /// Its name, e.g. `default`; the resource name is `universes/` before it.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -404,6 +419,14 @@ mod tests {
         assert_eq!(universe.market_cap()[b.index()], 3.0);
         assert!(universe.text(TextAttribute::Sector).get(universe.find("A").unwrap()).is_none());
         assert!(universe.find("C").is_none());
+        let universe = Arc::new(universe);
+        assert!(Arc::ptr_eq(&universe.valued(|_| 1.0), &universe), "nobody's shares are known");
+        let mut shares = listing("A", None, None);
+        shares.shares_outstanding = Some(50.0);
+        let mut both = listing("B", None, Some(3.0));
+        both.shares_outstanding = Some(50.0);
+        let shares = Arc::new(Universe::new("default", 1, Timestamp::default(), [shares, both]));
+        assert_eq!(shares.valued(|_| 2.0).market_cap(), [100.0, 3.0]);
         assert_eq!(universe.listing(b).market_cap, Some(3.0));
     }
 }

@@ -3,7 +3,7 @@
 use panscan_core::Kind;
 use panscan_core::expr::{ERRORS_MAX, ExprError, ExprReason, PlanError, plan, validate};
 use panscan_core::plan::Plan;
-use panscan_core::scan::{Adjustment, Factor, FactorTransform, ScanSpec, SessionHours};
+use panscan_core::scan::{Factor, FactorTransform, ScanSpec, SessionHours};
 use panscan_core::time::Timeframe;
 
 fn filter(text: &str) -> ScanSpec {
@@ -180,16 +180,12 @@ fn longer_bars_may_stand_among_shorter_ones() {
 fn only_what_is_absent_is_unimplemented() {
     assert_eq!(plan(&filter("in_universe('sp500')")).unwrap_err().kind(), Kind::Unimplemented);
     assert_eq!(plan(&filter("in_universe('sp500') or clos > 1")).unwrap_err().kind(), Kind::BadRequest);
-    let spec = ScanSpec {
-        timeframe: Timeframe::Week,
-        adjustment: Adjustment::SplitsAndDividends,
-        session: SessionHours::Extended,
-        ..ScanSpec::default()
-    };
+    let spec =
+        ScanSpec { timeframe: Timeframe::Week, session: SessionHours::Extended, ..ScanSpec::default() };
     let error = plan(&spec).unwrap_err();
     assert_eq!(error.kind(), Kind::Unimplemented);
     let fields: Vec<&str> = error.errors.iter().map(|e| e.field.as_str()).collect();
-    assert_eq!(fields, ["scan.timeframe", "scan.adjustment", "scan.session"]);
+    assert_eq!(fields, ["scan.timeframe", "scan.session"]);
     assert_eq!(error.errors[0].to_string(), "scan.timeframe: this build scans daily bars only; use 1d");
     for limit in [0, 50_001] {
         let error = &errors(&ScanSpec { limit, ..ScanSpec::default() })[0];

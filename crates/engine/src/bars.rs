@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use panscan_core::bar::Field;
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::Missing;
 use panscan_core::diagnostic::{Diagnostic, Reason};
-use panscan_core::panel::{Panel, SeriesBars};
+use panscan_core::dividend::{self, Dividends};
+use panscan_core::panel::{Panel, SeriesBars, Splits};
 use panscan_core::port::Errand;
 use panscan_core::scan::{Adjustment, DataPolicy};
 use panscan_core::symbol::{Symbol, SymbolId};
@@ -86,6 +88,8 @@ pub(crate) struct Settled {
     pub(crate) diagnostics: Vec<Diagnostic>,
     pub(crate) cost: Cost,
     pub(crate) provider_calls: u64,
+    /// Where they are to be applied.
+    dividends: Option<Arc<Dividends>>,
     /// The snapshot's panel has all sessions.
     inside: bool,
     from: SessionDate,
@@ -139,9 +143,6 @@ impl Engine {
 
     /// Has the bars held, as far as they can be had.
     pub(crate) async fn settle(&self, request: &BarsRequest) -> Result<Settled, EngineError> {
-        if request.adjustment == Adjustment::SplitsAndDividends {
-            return Err(EngineError::Unimplemented { what: "adjustment for dividends".to_owned() });
-        }
         let mut published = self.pin_held(&request.pin).await?;
         let snapshot = published.snapshot.clone();
         let newest = snapshot.newest().unwrap_or_default();
@@ -156,6 +157,7 @@ impl Engine {
             diagnostics: Vec::new(),
             cost: Cost { universe: snapshot.universe.len(), population: known.len(), ..Cost::default() },
             provider_calls: 0,
+            dividends: None,
             inside: from >= snapshot.history_start,
             from,
             to,
@@ -207,6 +209,9 @@ impl Engine {
             settled.complete = false;
             settled.diagnostics.extend(diagnose::still_missing(&snapshot, &lacking, filled.as_ref()));
         }
+        if request.adjustment == Adjustment::SplitsAndDividends {
+            settled.dividends = Some(self.dividends(from.min(snapshot.history_start)).await?);
+        }
         Ok(settled)
     }
 
@@ -238,17 +243,23 @@ impl Engine {
         };
         let mut series = Vec::with_capacity(symbols.len());
         for symbol in symbols {
-            let found = match &beside {
+            let panels = match &beside {
                 None => snapshot
                     .universe
                     .find(symbol.as_str())
-                    .and_then(|id| Some(snapshot.panel(request.adjustment)?.series(id, from, to))),
-                Some((universe, adjusted, raw)) => universe.find(symbol.as_str()).map(|id| {
-                    let panel = if request.adjustment == Adjustment::Raw { raw } else { adjusted };
-                    panel.series(id, from, to)
-                }),
+                    .map(|id| (id, &*snapshot.daily, &*snapshot.daily_raw)),
+                Some((universe, adjusted, raw)) => {
+                    universe.find(symbol.as_str()).map(|id| (id, adjusted, raw))
+                }
             };
-            let mut bars = found.unwrap_or_default();
+            let mut bars = match (panels, &settled.dividends) {
+                (None, _) => SeriesBars::default(),
+                (Some((id, _, raw)), _) if request.adjustment == Adjustment::Raw => raw.series(id, from, to),
+                (Some((id, adjusted, _)), None) => adjusted.series(id, from, to),
+                (Some((id, adjusted, raw)), Some(dividends)) => {
+                    paid(symbol, (adjusted, raw, id), &settled.published.splits, dividends, (from, to))
+                }
+            };
             if request.last > 0 && bars.sessions.len() > request.last {
                 let cut = bars.sessions.len() - request.last;
                 bars.sessions.drain(..cut);
@@ -309,4 +320,28 @@ impl Engine {
         let (adjusted, raw) = Panel::build(&universe, sessions, &blocks, &splits, self.0.config.threads);
         (universe, adjusted, raw)
     }
+}
+
+/// One symbol's bars from `from` to `to`, adjusted for the dividends too that were paid by the panel's last session.
+fn paid(
+    symbol: &Symbol,
+    (adjusted, raw, id): (&Panel, &Panel, SymbolId),
+    splits: &Splits,
+    dividends: &Dividends,
+    (from, to): (SessionDate, SessionDate),
+) -> SeriesBars {
+    let Some((first, last)) = adjusted.sessions().first().zip(adjusted.sessions().last()) else {
+        return SeriesBars::default();
+    };
+    let traded = raw.series(id, *first, *last);
+    let closes: Vec<_> =
+        traded.sessions.iter().copied().zip(traded.columns[Field::Close.index()].iter().copied()).collect();
+    let symbol = symbol.as_str();
+    let factors = dividend::factors(dividends.of(symbol), splits.of(symbol), &closes, *last);
+    let mut series = adjusted.series(id, *first, to);
+    dividend::apply(&mut series, &factors);
+    let before = series.sessions.partition_point(|session| *session < from);
+    series.sessions.drain(..before);
+    series.columns.iter_mut().for_each(|column| drop(column.drain(..before)));
+    series
 }

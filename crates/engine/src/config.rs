@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub snapshot_ttl: Duration,
     /// How old listings and splits may get.
     pub reference_ttl: Duration,
+    /// How old ticker details may get.
+    pub details_ttl: Duration,
     /// Age beyond which a symbol's newest bar is reported as stale.
     pub max_staleness: Duration,
     /// Bytes of node results kept from one scan to the next.
@@ -44,6 +46,7 @@ impl Default for EngineConfig {
             max_fetching: 10_000,
             snapshot_ttl: Duration::from_secs(15 * 60),
             reference_ttl: Duration::from_secs(24 * 3600),
+            details_ttl: Duration::from_secs(7 * 24 * 3600),
             max_staleness: Duration::from_secs(5 * 24 * 3600),
             memo_bytes: 64 << 20,
         }

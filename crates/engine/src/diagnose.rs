@@ -120,6 +120,16 @@ pub(crate) fn refused(published: &Published, population: &Population) -> Option<
     Some(Diagnostic::new(Reason::BarsQuarantined, message).about(mine.keys().map(|id| universe.symbol(*id))))
 }
 
+/// Splits of the population that are doubtful.
+pub(crate) fn doubtful_splits(published: &Published, population: &Population) -> Option<Diagnostic> {
+    let mine: Vec<_> = published.doubtful.iter().filter(|(id, _)| population.contains(*id)).collect();
+    let (_, first) = mine.first()?;
+    let universe = &published.snapshot.universe;
+    let message = format!("doubtful splits, shown and not repaired, e.g. {first}");
+    let found = Diagnostic::new(Reason::SplitSuspicious, message);
+    Some(found.about(mine.iter().map(|(id, _)| universe.symbol(*id))))
+}
+
 /// Attributes that the plan reads and some of the population lack.
 pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population) -> Vec<Diagnostic> {
     let universe = &snapshot.universe;

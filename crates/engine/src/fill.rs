@@ -1,6 +1,7 @@
 //! Completing what is missing: the cover's calls, newest first, each made once however many scans want it, and
 //! made again when it fails, until the caller's deadline.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -43,6 +44,22 @@ impl Filled {
     /// The provider's refusal of the key, after which nothing else was asked.
     pub(crate) fn refusal(&self) -> Option<&SourceError> {
         self.failures.iter().map(|(_, error)| error).find(|error| matches!(error, SourceError::Key { .. }))
+    }
+}
+
+/// Counts a round that somebody waits for, while it lasts.
+struct Waits<'a>(&'a Engine);
+
+impl<'a> Waits<'a> {
+    fn new(engine: &'a Engine) -> Self {
+        engine.0.interactive.fetch_add(1, Ordering::Relaxed);
+        Self(engine)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.0.interactive.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -91,6 +108,7 @@ impl Engine {
         });
         let asks: Vec<BarAsk> = cover.calls.iter().map(|call| ask(universe, call)).collect();
         let (oldest, example) = (asks.iter().filter_map(day).min(), asks.first().cloned());
+        let _waits = (errand.urgency == Urgency::Interactive).then(|| Waits::new(self));
         let mut filled = Filled::default();
         let mut learned = false;
         let mut newest_with_bars: Option<SessionDate> = None;

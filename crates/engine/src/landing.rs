@@ -37,7 +37,7 @@ impl Engine {
                 self.write(BlockKey::Day(*session), fetched.block).await;
                 let mut state = inner.state.lock().await;
                 state.days.insert(*session);
-                state.version += 1;
+                state.bars_changed();
             }
             BarAsk::Range { symbol, timeframe, from, to } => {
                 let key = BlockKey::Symbol(*timeframe, symbol.clone());
@@ -53,12 +53,12 @@ impl Engine {
                     Calendar::us_equities().sessions(*from, *to).iter().copied().collect();
                 let mut state = inner.state.lock().await;
                 state.symbols.entry(symbol.clone()).or_default().extend(asked);
-                state.version += 1;
+                state.bars_changed();
             }
         }
     }
 
-    async fn note_refused(&self, quarantined: Vec<Quarantined>) {
+    pub(crate) async fn note_refused(&self, quarantined: Vec<Quarantined>) {
         if quarantined.is_empty() {
             return;
         }
@@ -94,7 +94,7 @@ impl Engine {
 }
 
 /// Both blocks of one symbol as one; where both have a bar the newer fetch wins.
-fn joined(old: &Block, new: &Block) -> Block {
+pub(crate) fn joined(old: &Block, new: &Block) -> Block {
     let mut builder = BlockBuilder::new(new.timeframe());
     let mut rows: BTreeSet<BarKey> = old.rows().iter().copied().collect();
     rows.extend(new.rows().iter().copied());

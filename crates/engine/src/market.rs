@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use panscan_core::block::Block;
 use panscan_core::calendar::Calendar;
@@ -19,6 +19,8 @@ use tokio::sync::Mutex;
 
 use crate::admit::Admission;
 use crate::config::EngineConfig;
+use crate::corporate::Paid;
+use crate::details::Details;
 use crate::error::EngineError;
 use crate::flight::Flights;
 use crate::intraday::Intraday;
@@ -61,6 +63,15 @@ pub(crate) struct Inner {
     /// Held while a symbol's own block is read, joined with new bars and written back.
     pub(crate) joining: Mutex<()>,
     pub(crate) intraday: Intraday,
+    /// Held while listings and splits are asked for.
+    pub(crate) refreshing: Mutex<()>,
+    pub(crate) details: Mutex<Details>,
+    /// Rounds of fetching that somebody waits for.
+    pub(crate) interactive: AtomicUsize,
+    /// Answers to questions that nobody asked.
+    pub(crate) refreshed: AtomicU64,
+    /// Held while dividends are asked for.
+    pub(crate) paying: Mutex<()>,
     pub(crate) started: Timestamp,
     instance: Digest,
     epoch: AtomicU64,
@@ -70,8 +81,11 @@ pub(crate) struct Inner {
 /// What is held; changed by one task at a time.
 pub(crate) struct State {
     pub(crate) universe: Arc<Universe>,
+    /// As the provider lists them.
+    pub(crate) listings: Vec<Listing>,
     pub(crate) reference_at: Timestamp,
     pub(crate) splits: Arc<Splits>,
+    pub(crate) splits_listed: Vec<Split>,
     /// Sessions of which the whole market is held.
     pub(crate) days: BTreeSet<SessionDate>,
     /// Symbols that were fetched on their own, with the sessions asked for.
@@ -81,11 +95,21 @@ pub(crate) struct State {
     pub(crate) refused: Vec<RefusedNote>,
     /// Market days that came empty too early to be believed, and when they may be asked for again.
     pub(crate) not_yet: BTreeMap<SessionDate, Timestamp>,
-    /// Grows with every change of what is held.
+    /// Dividends, once they were asked for.
+    pub(crate) dividends: Paid,
+    /// Grows with every change of what is held or known.
     pub(crate) version: u64,
+    /// Grows with every change of the bars that are held.
+    pub(crate) bars: u64,
 }
 
 impl State {
+    /// Notes that other bars are held than before.
+    pub(crate) fn bars_changed(&mut self) {
+        self.bars += 1;
+        self.version += 1;
+    }
+
     pub(crate) fn is_empty_session(&self, session: SessionDate) -> bool {
         self.first_session.is_some_and(|first| session < first)
     }
@@ -106,6 +130,8 @@ pub struct EngineStats {
     pub coalesced: u64,
     /// Questions that failed and were queued again.
     pub requeued: u64,
+    /// Answers to questions that nobody asked: details, and days that were asked for again.
+    pub refreshed: u64,
     /// Callers that wait for the provider.
     pub fetching: usize,
     /// Scans that hold a permit.
@@ -146,17 +172,22 @@ impl Engine {
         let note = async |name| parts.store.read_note(&market, name).await.map(|(_, bytes)| bytes);
         let first_session = note(notes::FIRST_SESSION).await.and_then(|b| notes::from_bytes::<String>(&b));
         let refused = note(notes::QUARANTINE).await.and_then(|b| notes::from_bytes(&b)).unwrap_or_default();
+        let dividends = note(notes::DIVIDENDS).await.and_then(|b| Paid::from_bytes(&b)).unwrap_or_default();
         let instance = Digest::of(&format!("{market} {}", started.as_nanos()));
         let state = State {
-            universe: Arc::new(universe(&listings, &parts.attributes, 1, now)),
+            universe: Arc::new(universe(&listings, &[], &parts.attributes, 1, now)),
+            listings,
             reference_at: listed_at,
             splits: Arc::new(Splits::new(&splits)),
+            splits_listed: splits,
             days: BTreeSet::new(),
             symbols: BTreeMap::new(),
             first_session: first_session.and_then(|d| d.parse().ok()),
             refused,
             not_yet: BTreeMap::new(),
+            dividends,
             version: 1,
+            bars: 1,
         };
         let engine = Self(Arc::new(Inner {
             resident: Resident::new(config.snapshot_ttl),
@@ -168,6 +199,11 @@ impl Engine {
             state: Mutex::new(state),
             joining: Mutex::new(()),
             intraday: Intraday::new(config.workers),
+            paying: Mutex::new(()),
+            refreshing: Mutex::new(()),
+            details: Mutex::default(),
+            interactive: AtomicUsize::new(0),
+            refreshed: AtomicU64::new(0),
             started,
             instance,
             epoch: AtomicU64::new(0),
@@ -177,6 +213,8 @@ impl Engine {
             market,
         }));
         engine.look_through_store().await;
+        engine.recall_details().await;
+        engine.show_details().await;
         let newest = engine.newest_session().ok_or_else(|| EngineError::NoSnapshot {
             why: "the clock is outside of the exchange calendar (1998 to 2030)".to_owned(),
         })?;
@@ -230,6 +268,7 @@ impl Engine {
             provider: inner.parts.source.name().to_string(),
             source: inner.parts.source.stats(),
             coalesced: inner.flights.coalesced(),
+            refreshed: inner.refreshed.load(Ordering::Relaxed),
             requeued: inner.requeue.requeued(),
             fetching: inner.admission.fetching(),
             active: inner.admission.active(),
@@ -280,15 +319,14 @@ impl Engine {
         let calendar = Calendar::us_equities();
         let start = calendar.history_start(newest, inner.config.history_daily);
         let sessions: Arc<[SessionDate]> = calendar.sessions(start, newest).into();
-        let blocks = self.blocks(&mut state, &sessions).await;
+        let before = inner.resident.showing(newest, state.bars, state.universe.symbols());
+        let (daily, raw) = match before {
+            Some(before) => self.readjusted(&before, &state.splits).await?,
+            None => self.built(&mut state, &sessions).await?,
+        };
         let held = held(&state, &sessions);
-        let (universe, splits) = (state.universe.clone(), state.splits.clone());
-        let threads = inner.config.threads;
-        let (axis, used) = (sessions.clone(), universe.clone());
-        let (daily, raw) =
-            tokio::task::spawn_blocking(move || Panel::build(&used, &axis, &blocks, &splits, threads))
-                .await
-                .map_err(|error| EngineError::Internal(format!("the panel was not built: {error}")))?;
+        let universe = state.universe.valued(|id| raw.last_close(id));
+        let splits = state.splits.clone();
         let epoch = inner.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         let latest = self.newest_session().is_none_or(|latest| newest >= latest);
         let snapshot = Snapshot {
@@ -300,18 +338,36 @@ impl Engine {
             history_start: start,
             point_in_time: latest,
             universe,
-            daily: Arc::new(daily),
-            daily_raw: Arc::new(raw),
+            daily,
+            daily_raw: raw,
+            daily_paid: Arc::default(),
             held: Arc::new(held),
             provider: inner.parts.source.name(),
         };
-        let published = Arc::new(Published::new(snapshot, state.version, &state.refused));
+        let published =
+            Arc::new(Published::new(snapshot, (state.version, state.bars), &splits, &state.refused));
         if latest {
             inner.resident.publish(published.clone());
         } else {
             inner.resident.keep(published.clone());
         }
         Ok(published)
+    }
+
+    /// Panels out of the blocks of these sessions.
+    async fn built(
+        &self,
+        state: &mut State,
+        sessions: &Arc<[SessionDate]>,
+    ) -> Result<(Arc<Panel>, Arc<Panel>), EngineError> {
+        let blocks = self.blocks(state, sessions).await;
+        let (universe, splits) = (state.universe.clone(), state.splits.clone());
+        let (axis, threads) = (sessions.clone(), self.0.config.threads);
+        let build = move || Panel::build(&universe, &axis, &blocks, &splits, threads);
+        let (daily, raw) = tokio::task::spawn_blocking(build)
+            .await
+            .map_err(|error| EngineError::Internal(format!("the panel was not built: {error}")))?;
+        Ok((Arc::new(daily), Arc::new(raw)))
     }
 
     /// Reads the blocks of these sessions; what the store lost meanwhile is no longer held.
@@ -326,46 +382,13 @@ impl Engine {
             if found.is_some() {
                 continue;
             }
-            state.version += 1;
+            state.bars_changed();
             match key {
                 BlockKey::Day(day) => drop(state.days.remove(day)),
                 BlockKey::Symbol(_, symbol) => drop(state.symbols.remove(symbol)),
             }
         }
         found.into_iter().flatten().map(|f| f.block).collect()
-    }
-
-    /// Asks the provider again for listings and splits once they are old. A failure keeps the old ones.
-    pub(crate) async fn refresh_reference(&self) {
-        let inner = &self.0;
-        let now = inner.parts.clock.now();
-        let mut state = inner.state.lock().await;
-        if now < state.reference_at.after(inner.config.reference_ttl) {
-            return;
-        }
-        let (listings, splits) = (
-            listings(&inner.parts, &inner.market, &inner.config, now).await,
-            splits(&inner.parts, &inner.market, &inner.config, now, Calendar::us_equities().first()).await,
-        );
-        state.reference_at = now;
-        match listings {
-            Ok((listings, _)) => {
-                let version = state.universe.version() + 1;
-                let fresh = universe(&listings, &inner.parts.attributes, version, now);
-                if fresh.symbols() != state.universe.symbols() {
-                    state.universe = Arc::new(fresh);
-                    state.version += 1;
-                }
-            }
-            Err(error) => tracing::warn!(%error, "listings stay as they were"),
-        }
-        match splits {
-            Ok(splits) => {
-                state.splits = Arc::new(Splits::new(&splits));
-                state.version += 1;
-            }
-            Err(error) => tracing::warn!(%error, "splits stay as they were"),
-        }
     }
 }
 
@@ -378,10 +401,17 @@ pub(crate) fn held(state: &State, sessions: &[SessionDate]) -> Held {
     Held { market, symbols: symbols.collect() }
 }
 
-/// Listings of the provider, completed by the attributes of a file. A symbol that only the file has is none.
-fn universe(listings: &[Listing], attributes: &[Listing], version: u64, at: Timestamp) -> Universe {
+/// Listings of the provider, completed by its details and, last, by the attributes of a file. A symbol that only
+/// these have is none.
+pub(crate) fn universe(
+    listings: &[Listing],
+    details: &[Listing],
+    attributes: &[Listing],
+    version: u64,
+    at: Timestamp,
+) -> Universe {
     let listed: std::collections::HashSet<&Symbol> = listings.iter().map(|l| &l.symbol).collect();
-    let known = attributes.iter().filter(|l| listed.contains(&l.symbol)).cloned();
+    let known = details.iter().chain(attributes).filter(|l| listed.contains(&l.symbol)).cloned();
     Universe::new("default", version, at, listings.iter().cloned().chain(known))
 }
 
@@ -407,7 +437,7 @@ async fn market_id(parts: &Parts) -> Result<MarketId, EngineError> {
     }
 }
 
-async fn listings(
+pub(crate) async fn listings(
     parts: &Parts,
     market: &MarketId,
     config: &EngineConfig,
@@ -438,7 +468,7 @@ async fn listings(
     }
 }
 
-async fn splits(
+pub(crate) async fn splits(
     parts: &Parts,
     market: &MarketId,
     config: &EngineConfig,

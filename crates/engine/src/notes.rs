@@ -1,4 +1,4 @@
-//! Small documents that outlive the process: listings, splits, the provider's first session, refused bars.
+//! Small documents that outlive the process: listings, splits, dividends, the provider's first session, refused bars.
 
 use std::sync::Arc;
 
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const LISTINGS: &str = "listings.json";
 /// Name of the note with the splits.
 pub(crate) const SPLITS: &str = "splits.json";
+/// Name of the note with the dividends.
+pub(crate) const DIVIDENDS: &str = "dividends.json";
 /// Name of the note with the provider's first session.
 pub(crate) const FIRST_SESSION: &str = "first-session.json";
 /// Name of the note with refused bars.
@@ -21,8 +23,8 @@ pub(crate) const MARKET: &str = "market.json";
 /// Refused bars that are remembered.
 pub(crate) const QUARANTINED_MAX: usize = 10_000;
 
-#[derive(Serialize, Deserialize)]
-struct ListingNote {
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ListingNote {
     symbol: String,
     text: Vec<Option<String>>,
     market_cap: Option<f64>,
@@ -40,6 +42,15 @@ struct SplitNote {
     to: f64,
 }
 
+/// Dividends with an ex-date from `from` on, as of `at`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DividendsNote {
+    pub(crate) from: String,
+    pub(crate) at: i64,
+    /// Symbol, ex-date, cash, currency.
+    pub(crate) rows: Vec<(String, String, f64, Option<String>)>,
+}
+
 /// A bar that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefusedNote {
@@ -49,19 +60,19 @@ pub(crate) struct RefusedNote {
 }
 
 pub(crate) fn listings_to_bytes(listings: &[Listing]) -> Vec<u8> {
-    let notes: Vec<ListingNote> = listings
-        .iter()
-        .map(|l| ListingNote {
-            symbol: l.symbol.to_string(),
-            text: l.text.iter().map(|t| t.as_ref().map(ToString::to_string)).collect(),
-            market_cap: l.market_cap,
-            shares_outstanding: l.shares_outstanding,
-            list_date: l.list_date.map(|d| d.to_string()),
-            delist_date: l.delist_date.map(|d| d.to_string()),
-            active: l.active,
-        })
-        .collect();
-    to_bytes(&notes)
+    to_bytes(&listings.iter().map(listing_note).collect::<Vec<_>>())
+}
+
+pub(crate) fn listing_note(l: &Listing) -> ListingNote {
+    ListingNote {
+        symbol: l.symbol.to_string(),
+        text: l.text.iter().map(|t| t.as_ref().map(ToString::to_string)).collect(),
+        market_cap: l.market_cap,
+        shares_outstanding: l.shares_outstanding,
+        list_date: l.list_date.map(|d| d.to_string()),
+        delist_date: l.delist_date.map(|d| d.to_string()),
+        active: l.active,
+    }
 }
 
 pub(crate) fn listings_from_bytes(bytes: &[u8]) -> Option<Vec<Listing>> {
@@ -69,7 +80,7 @@ pub(crate) fn listings_from_bytes(bytes: &[u8]) -> Option<Vec<Listing>> {
     notes.into_iter().map(listing).collect()
 }
 
-fn listing(note: ListingNote) -> Option<Listing> {
+pub(crate) fn listing(note: ListingNote) -> Option<Listing> {
     let mut listing = Listing::new(Symbol::new(&note.symbol).ok()?);
     for (attribute, value) in TextAttribute::ALL.into_iter().zip(note.text) {
         listing.text[attribute as usize] = value.map(Arc::from);

@@ -7,9 +7,11 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use panscan_core::calendar::Calendar;
 use panscan_core::snapshot::Snapshot;
-use panscan_core::symbol::SymbolId;
+use panscan_core::split::Splits;
+use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{SessionDate, Timestamp};
 
+use crate::corporate;
 use crate::notes::RefusedNote;
 
 /// Snapshots that are kept at most, however long they could be pinned: each is a whole panel.
@@ -30,12 +32,24 @@ pub struct Published {
     pub(crate) refused: Vec<(SymbolId, RefusedNote)>,
     /// Instant from which on a newer session may exist.
     pub(crate) outdated_at: Timestamp,
-    /// Version of the store's contents that it shows.
+    /// The splits that its panel is adjusted for.
+    pub(crate) splits: Arc<Splits>,
+    /// Splits of its symbols that are doubtful, with the reason.
+    pub(crate) doubtful: Vec<(SymbolId, String)>,
+    /// Version of what is held and known that it shows.
     pub(crate) version: u64,
+    /// Version of the bars among it.
+    pub(crate) bars: u64,
 }
 
 impl Published {
-    pub(crate) fn new(snapshot: Snapshot, version: u64, refused: &[RefusedNote]) -> Self {
+    pub(crate) fn new(
+        snapshot: Snapshot,
+        (version, bars): (u64, u64),
+        splits: &Arc<Splits>,
+        refused: &[RefusedNote],
+    ) -> Self {
+        let doubtful = corporate::doubtful(&snapshot, splits);
         let calendar = Calendar::us_equities();
         let panel = &snapshot.daily;
         let newest = snapshot.newest();
@@ -64,7 +78,18 @@ impl Published {
         let refused = refused.iter().filter_map(of_here).collect();
         let next = newest.and_then(|d| calendar.next(d));
         let outdated_at = next.map_or(Timestamp::from_nanos(i64::MAX), |d| calendar.close(d));
-        Self { snapshot: Arc::new(snapshot), laggards, gappy, short, refused, outdated_at, version }
+        Self {
+            snapshot: Arc::new(snapshot),
+            laggards,
+            gappy,
+            short,
+            refused,
+            outdated_at,
+            splits: splits.clone(),
+            doubtful,
+            version,
+            bars,
+        }
     }
 }
 
@@ -110,6 +135,18 @@ impl Resident {
         }
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|p| p.snapshot.id.as_str() == id).cloned()
+    }
+
+    /// A snapshot that ends with `newest` and shows these bars of these symbols.
+    pub(crate) fn showing(
+        &self,
+        newest: SessionDate,
+        bars: u64,
+        symbols: &[Symbol],
+    ) -> Option<Arc<Published>> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let shows = |p: &Published| p.bars == bars && p.snapshot.newest() == Some(newest);
+        kept.iter().find(|p| shows(p) && **p.snapshot.universe.symbols() == *symbols).cloned()
     }
 
     /// A snapshot that ends with `newest` and shows `version`.

@@ -10,7 +10,7 @@ use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::plan::Plan;
 use panscan_core::port::{Cancel, Errand, Memo, ScanJob, SourceError};
 use panscan_core::rank::RankedRows;
-use panscan_core::scan::{Backend, DataPolicy, Precision, ScanSpec};
+use panscan_core::scan::{Adjustment, Backend, DataPolicy, Precision, ScanSpec};
 use panscan_core::select::select;
 use panscan_core::symbol::Symbol;
 use panscan_core::time::Timestamp;
@@ -248,10 +248,16 @@ impl Engine {
         if plan.touches_bars() {
             diagnostics.extend(diagnose::gaps(&published, &population));
             diagnostics.extend(diagnose::refused(&published, &population));
+            if plan.adjustment != Adjustment::Raw {
+                diagnostics.extend(diagnose::doubtful_splits(&published, &population));
+            }
         }
         diagnostics.extend(diagnose::coverage(&plan, snapshot, &population));
         diagnostics.extend(diagnose::benchmarks(&plan, snapshot));
 
+        if plan.adjustment == Adjustment::SplitsAndDividends && !request.plan_only {
+            self.pay(&published).await?;
+        }
         let computing = Instant::now();
         let rows = if request.plan_only {
             RankedRows::default()

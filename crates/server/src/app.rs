@@ -247,12 +247,15 @@ fn engine_config(settings: &Settings) -> EngineConfig {
     }
 }
 
-/// Tries until it works. A key that the provider refuses is an operator's matter and said so at once.
+/// Tries until it works, and then keeps what is held up to date. A key that the provider refuses is an operator's matter and said so at once.
 async fn start_engine(host: Arc<Host>, parts: Parts, config: EngineConfig) {
     let mut wait = START_AGAIN;
     loop {
         match Engine::start(parts.clone(), config.clone()).await {
-            Ok(engine) => return host.ready(engine),
+            Ok(engine) => {
+                host.ready(engine.clone());
+                return engine.refresh().await;
+            }
             Err(error) => {
                 let fatal = matches!(error, EngineError::Source(SourceError::Key { .. }));
                 tracing::warn!(%error, again_in = ?wait, "not started yet");

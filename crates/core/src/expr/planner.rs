@@ -14,7 +14,7 @@ use super::typed::{Typed, What};
 use crate::error::shortened;
 use crate::indicator::{self, FunctionKind};
 use crate::plan::{Binary, Digest, NODES_MAX, NodeId, Op, Output, Plan, Shape};
-use crate::scan::{Adjustment, BarSelection, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
+use crate::scan::{BarSelection, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
 use crate::time::Timeframe;
 
 /// Columns, and definitions, at most.
@@ -108,11 +108,6 @@ impl<'s> Planner<'s> {
             spec.timeframe != Timeframe::Day,
             "scan.timeframe",
             "this build scans daily bars only; use 1d",
-        );
-        absent(
-            spec.adjustment == Adjustment::SplitsAndDividends,
-            "scan.adjustment",
-            "this build holds no dividends; adjust for splits, or not at all",
         );
         absent(
             spec.session == SessionHours::Extended,

@@ -1,0 +1,163 @@
+//! What is kept up to date while nobody asks: reference data, closed days, ticker details.
+//!
+//! All of it goes behind the calls that somebody waits for, and details take their own small share of the limit.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use panscan_core::calendar::Calendar;
+use tokio::time::Instant;
+
+use crate::details::Asked;
+use crate::market::{Engine, universe};
+
+/// How often it is looked whether something is old. A snapshot is made at most that often for its sake.
+const ROUND: Duration = Duration::from_secs(300);
+/// The first look comes after a start has settled.
+const FIRST: Duration = Duration::from_secs(60);
+/// Of so many calls that the limit permits, one is for details.
+const SHARE: f64 = 20.0;
+/// Details are asked for this often at most and at least, whatever the limit.
+const PACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(600));
+/// While somebody waits for the provider, details wait this long.
+const YIELD: Duration = Duration::from_secs(1);
+
+/// What a round of refreshing changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Refreshed {
+    /// Days, or newest bars of single symbols, that came back different.
+    pub corrected: usize,
+    /// Whether another snapshot was made.
+    pub snapshot: bool,
+}
+
+impl Engine {
+    /// Keeps everything up to date until dropped.
+    pub async fn refresh(self) {
+        tokio::time::sleep(FIRST).await;
+        loop {
+            self.refresh_once().await;
+            let next = Instant::now() + ROUND;
+            while Instant::now() < next {
+                if self.0.interactive.load(Ordering::Relaxed) > 0 {
+                    tokio::time::sleep(YIELD).await;
+                    continue;
+                }
+                match self.ask_details().await {
+                    Asked::Answered | Asked::Failed => tokio::time::sleep(self.pace()).await,
+                    Asked::Nothing | Asked::NotOffered => tokio::time::sleep_until(next).await,
+                }
+            }
+        }
+    }
+
+    /// One round of [`Engine::refresh`] without the details that it asks for in between.
+    pub async fn refresh_once(&self) -> Refreshed {
+        let inner = &self.0;
+        let before = inner.state.lock().await.version;
+        self.refresh_reference().await;
+        if inner.state.lock().await.dividends.is_known()
+            && let Some(current) = inner.resident.current()
+            && let Err(error) = self.dividends(current.snapshot.history_start).await
+        {
+            tracing::debug!(%error, "dividends are not refreshed");
+        }
+        let corrected = self.settle_days().await;
+        self.save_details().await;
+        self.show_details().await;
+        let changed = inner.state.lock().await.version != before;
+        let mut refreshed = Refreshed { corrected, snapshot: false };
+        if let (true, Some(newest)) = (changed, self.newest_session()) {
+            match self.snapshot_ending(newest).await {
+                Ok(_) => refreshed.snapshot = true,
+                Err(error) => tracing::warn!(%error, "what was refreshed is not shown yet"),
+            }
+        }
+        refreshed
+    }
+
+    /// Asks for up to `most` symbols' details, oldest first, at once. Says for how many there was an answer.
+    pub async fn refresh_details(&self, most: usize) -> usize {
+        let mut answered = 0;
+        for _ in 0..most {
+            match self.ask_details().await {
+                Asked::Answered => answered += 1,
+                Asked::Failed => {}
+                Asked::Nothing | Asked::NotOffered => break,
+            }
+        }
+        self.save_details().await;
+        answered
+    }
+
+    /// Puts fresh details into the universe.
+    pub(crate) async fn show_details(&self) {
+        let inner = &self.0;
+        let mut details = inner.details.lock().await;
+        if !std::mem::take(&mut details.fresh) {
+            return;
+        }
+        let known: Vec<_> = details.listings().collect();
+        drop(details);
+        let mut state = inner.state.lock().await;
+        let version = state.universe.version() + 1;
+        let now = inner.parts.clock.now();
+        state.universe =
+            std::sync::Arc::new(universe(&state.listings, &known, &inner.parts.attributes, version, now));
+        state.version += 1;
+    }
+
+    /// How long to wait between two calls for details.
+    fn pace(&self) -> Duration {
+        let a_second = self.0.parts.source.stats().refill_per_second;
+        Duration::try_from_secs_f64(SHARE / a_second).unwrap_or(PACE.1).clamp(PACE.0, PACE.1)
+    }
+
+    /// Asks the provider again for listings and splits once they are old. A failure keeps the old ones.
+    pub(crate) async fn refresh_reference(&self) {
+        let inner = &self.0;
+        // One at a time; whoever comes meanwhile goes on with what is known.
+        let Ok(_one) = inner.refreshing.try_lock() else { return };
+        let now = inner.parts.clock.now();
+        if now < inner.state.lock().await.reference_at.after(inner.config.reference_ttl) {
+            return;
+        }
+        let (listings, splits) = (
+            crate::market::listings(&inner.parts, &inner.market, &inner.config, now).await,
+            crate::market::splits(
+                &inner.parts,
+                &inner.market,
+                &inner.config,
+                now,
+                Calendar::us_equities().first(),
+            )
+            .await,
+        );
+        let known: Vec<_> = inner.details.lock().await.listings().collect();
+        let mut state = inner.state.lock().await;
+        state.reference_at = now;
+        match listings {
+            Ok((listings, _)) if listings != state.listings => {
+                let version = state.universe.version() + 1;
+                let fresh = universe(&listings, &known, &inner.parts.attributes, version, now);
+                if fresh.symbols() != state.universe.symbols() {
+                    state.bars_changed();
+                }
+                state.listings = listings;
+                state.universe = std::sync::Arc::new(fresh);
+                state.version += 1;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "listings stay as they were"),
+        }
+        match splits {
+            Ok(splits) if splits != state.splits_listed => {
+                state.splits = std::sync::Arc::new(panscan_core::panel::Splits::new(&splits));
+                state.splits_listed = splits;
+                state.version += 1;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "splits stay as they were"),
+        }
+    }
+}

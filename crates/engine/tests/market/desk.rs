@@ -83,6 +83,19 @@ impl Desk {
         self.sim.audit().total
     }
 
+    /// Tells the simulator something.
+    pub(crate) async fn control(&self, path: &str, body: &str) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut socket = tokio::net::TcpStream::connect(self.sim.addr()).await.unwrap();
+        let length = body.len();
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {length}");
+        socket.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
     pub(crate) fn set_now(&self, at: Timestamp) {
         self.sim.set_now(at);
         self.clock.set(at);

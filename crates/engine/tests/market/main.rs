@@ -7,4 +7,5 @@ mod faults;
 mod fetching;
 mod history;
 mod intraday;
+mod refresh;
 mod scans;

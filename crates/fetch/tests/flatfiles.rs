@@ -207,5 +207,5 @@ async fn a_session_that_the_plan_does_not_hold_comes_from_its_file() {
     let new = both.fetch(&BarAsk::Day(session("2025-12-30")), Errand::background()).await.unwrap();
     assert_eq!(new.block.provenance().provider.as_ref(), "polygon");
     let never = both.fetch(&BarAsk::Day(session("2011-01-04")), Errand::background()).await.unwrap_err();
-    assert!(matches!(never, SourceError::NotEntitled { .. }), "{never}");
+    assert!(matches!(never, SourceError::OutsidePlan { .. }), "{never}");
 }

@@ -34,7 +34,7 @@ impl WithFiles {
         let refused = match ask {
             BarAsk::FlatFile { .. } => return self.files.fetch(ask, errand).await,
             _ => match self.provider.fetch(ask, errand).await {
-                Err(error @ SourceError::NotEntitled { .. }) => error,
+                Err(error @ (SourceError::NotEntitled { .. } | SourceError::OutsidePlan { .. })) => error,
                 answer => return answer,
             },
         };

@@ -11,12 +11,14 @@ use std::time::Duration;
 use panscan_core::port::{Clock, Errand, SourceError, SourceStats};
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Url};
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use crate::client::{self, Answer};
 use crate::config::CallConfig;
 use crate::error::FetchError;
-use crate::limiter::{Bounds, Limiter};
+use crate::limiter::{Bounds, Limiter, Turn};
+use crate::pace::Pace;
 use crate::retry::{Failure, KeyBreaker, Retries};
 use crate::scribe::Scribe;
 
@@ -86,6 +88,7 @@ pub(crate) struct Caller {
     limiter: Arc<Limiter>,
     retries: Retries,
     breaker: KeyBreaker,
+    pace: Pace,
     clock: Arc<dyn Clock>,
     counters: Counters,
 }
@@ -97,6 +100,7 @@ struct Counters {
     errors: AtomicU64,
     rate_limited: AtomicU64,
     retries: AtomicU64,
+    hedges: AtomicU64,
 }
 
 fn bump(counter: &AtomicU64) {
@@ -139,6 +143,7 @@ impl Caller {
             limiter,
             retries: Retries::new(config.max_retries, config.retry_factor),
             breaker: KeyBreaker::default(),
+            pace: Pace::default(),
             clock,
             counters: Counters::default(),
         })
@@ -229,8 +234,40 @@ impl Caller {
         R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
     {
         let client = self.client.as_ref().map_err(|error| Failure::Final(error.clone()))?;
+        let turn = self.turn(topic).await?;
+        let first = self.exchange(client, topic, url, read, turn);
+        let Some(usual) = self.pace.straggles_after(topic.template) else { return first.await };
+        tokio::pin!(first);
+        if let Ok(outcome) = tokio::time::timeout(usual, &mut first).await {
+            return outcome;
+        }
+        if !self.limiter.has_room() || !self.retries.may_hedge() {
+            return first.await;
+        }
+        let second = async {
+            let turn = self.turn(topic).await?;
+            bump(&self.counters.hedges);
+            tracing::info!(provider = &**self.provider(), path = topic.template, ?usual, "asking twice");
+            self.exchange(client, topic, url, read, turn).await
+        };
+        tokio::pin!(second);
+        // The first answer wins; the other call is dropped. A failure waits for the other one.
+        tokio::select! {
+            outcome = &mut first => match outcome {
+                Err(failure @ Failure::Passing { .. }) => second.await.map_err(|_| failure),
+                ended => ended,
+            },
+            outcome = &mut second => match outcome {
+                Err(Failure::Passing { .. }) => first.await,
+                ended => ended,
+            },
+        }
+    }
+
+    /// Waits for a turn with a key that is not known to be refused.
+    async fn turn(&self, topic: Topic<'_>) -> Result<Turn, Failure> {
         self.breaker.check().and_then(|()| self.judge.is_open()).map_err(Failure::Final)?;
-        let mut turn = self.limiter.turn(topic.errand).await.map_err(|_| {
+        let turn = self.limiter.turn(topic.errand).await.map_err(|_| {
             Failure::Final(SourceError::RateLimited {
                 provider: self.provider().clone(),
                 retry_after: Duration::from_secs(60),
@@ -238,8 +275,23 @@ impl Caller {
         })?;
         // The key may have been refused while this call waited.
         self.breaker.check().and_then(|()| self.judge.is_open()).map_err(Failure::Final)?;
+        Ok(turn)
+    }
+
+    async fn exchange<T, R>(
+        &self,
+        client: &Client,
+        topic: Topic<'_>,
+        url: &Url,
+        read: &R,
+        mut turn: Turn,
+    ) -> Result<Option<(T, Answer)>, Failure>
+    where
+        T: Send + 'static,
+        R: Fn(&[u8]) -> Result<T, FetchError> + Clone + Send + 'static,
+    {
         bump(if topic.status { &self.counters.status_calls } else { &self.counters.calls });
-        let now = self.clock.now();
+        let (now, began) = (self.clock.now(), Instant::now());
         turn.begin();
         let answer = client::get(client, url.clone(), now, || turn.answered()).await;
         drop(turn);
@@ -247,17 +299,21 @@ impl Caller {
             Ok(answer) => self.judged(topic, answer, read).await,
             Err(message) => Err(Failure::passing(self.scribe.unavailable(topic.what, &message))),
         };
-        if let Err(failure) = &outcome {
-            bump(&self.counters.errors);
-            let error = failure.error();
-            match error {
-                SourceError::Key { .. } => self.breaker.open(error),
-                SourceError::RateLimited { .. } => bump(&self.counters.rate_limited),
-                _ => {}
-            }
-            tracing::debug!(provider = &**self.provider(), path = topic.template, %error, "attempt failed");
+        match &outcome {
+            Ok(_) => self.pace.took(topic.template, began.elapsed()),
+            Err(failure) => self.note(topic, failure.error()),
         }
         outcome
+    }
+
+    fn note(&self, topic: Topic<'_>, error: &SourceError) {
+        bump(&self.counters.errors);
+        match error {
+            SourceError::Key { .. } => self.breaker.open(error),
+            SourceError::RateLimited { .. } => bump(&self.counters.rate_limited),
+            _ => {}
+        }
+        tracing::debug!(provider = &**self.provider(), path = topic.template, %error, "attempt failed");
     }
 
     async fn judged<T, R>(
@@ -340,7 +396,7 @@ impl Caller {
             available: self.limiter.available(),
             refill_per_second: self.limiter.refill_per_second(),
             adapted_per_second: self.limiter.adapted_per_second(),
-            hedges: 0,
+            hedges: read(&self.counters.hedges),
         }
     }
 }

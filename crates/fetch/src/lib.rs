@@ -17,6 +17,7 @@ pub mod decode;
 mod error;
 mod httpdate;
 mod limiter;
+mod pace;
 mod provider;
 mod retry;
 mod scribe;

@@ -317,6 +317,15 @@ impl Limiter {
         }
     }
 
+    /// Whether a call that could be done without would be in nobody's way: nobody waits, a connection is free, and at
+    /// least a quarter of the window is.
+    pub(crate) fn has_room(&self) -> bool {
+        let now = self.now();
+        let state = self.state();
+        let free = state.log.available(now);
+        state.queue.len() == 0 && state.in_flight < self.connections && free > state.log.allowed(now) / 4
+    }
+
     /// How many calls come free a second in the long run; infinite without a limit.
     pub(crate) fn refill_per_second(&self) -> f64 {
         let quota = self.state().log.quota();

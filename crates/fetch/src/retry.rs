@@ -13,6 +13,9 @@ use tokio::time::Instant;
 const BUDGET_RATIO: f64 = 0.5;
 /// Retries that are afforded beyond it, for the first failures.
 const BUDGET_RESERVE: u32 = 50;
+/// Second attempts beside a slow first one, per call in the long run, and beyond it.
+const HEDGE_RATIO: f64 = 0.05;
+const HEDGE_RESERVE: u32 = 5;
 /// A provider that asks for more than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// For how long a refused key is not tried again.
@@ -55,21 +58,33 @@ pub(crate) struct Retries {
     most: u32,
     backoff: Backoff,
     budget: Mutex<RetryBudget>,
+    hedges: Mutex<RetryBudget>,
 }
 
 impl Retries {
     pub(crate) fn new(most: u32, factor: Duration) -> Self {
         let budget = Mutex::new(RetryBudget::new(BUDGET_RATIO, BUDGET_RESERVE));
-        Self { most, backoff: Backoff::new(factor), budget }
+        let hedges = Mutex::new(RetryBudget::new(HEDGE_RATIO, HEDGE_RESERVE));
+        Self { most, backoff: Backoff::new(factor), budget, hedges }
     }
 
     fn budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn hedges(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
+        self.hedges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes the first attempt of a call.
     pub(crate) fn first_attempt(&self) {
         self.budget().called();
+        self.hedges().called();
+    }
+
+    /// Whether a second attempt may be made beside a slow first one: it takes from both budgets.
+    pub(crate) fn may_hedge(&self) -> bool {
+        self.most > 0 && self.hedges().retry() && self.budget().retry()
     }
 
     /// After `attempts` attempts: how long to wait before the next one, or the error to give to the caller.

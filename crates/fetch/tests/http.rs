@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
+use futures::StreamExt;
 use panscan_core::bar::Field;
 use panscan_core::port::{BarAsk, BarSource, Errand, SourceError};
 use panscan_core::symbol::Symbol;
@@ -493,4 +494,43 @@ fn settings_that_cannot_work_are_named() {
     assert!(!format!("{bad:?}").contains("a\\nb"));
     let error = Polygon::new(bad).err().unwrap();
     assert!(matches!(error, FetchError::Setting { field: "key", .. }), "{error}");
+}
+
+/// Calls after which it is known what is usual.
+const USUAL: usize = 20;
+
+/// An answer that never ends.
+fn endless() -> Response<Body> {
+    let pieces = futures::stream::once(async { Ok::<_, std::io::Error>(" ".to_owned()) });
+    Response::new(Body::from_stream(pieces.chain(futures::stream::pending())))
+}
+
+#[tokio::test]
+async fn a_straggler_is_asked_for_again_and_the_first_answer_wins() {
+    let provider = serve(|_, n| if n == USUAL { endless() } else { json(page("AAPL", "")) }).await;
+    let polygon = provider.polygon();
+    let began = Instant::now();
+    for _ in 0..=USUAL {
+        assert_eq!(polygon.fetch(&day("2025-12-16"), NOW).await.unwrap().block.count_bars(), 1);
+    }
+    assert_eq!(provider.asked().len(), USUAL + 2);
+    let stats = polygon.stats();
+    assert_eq!((stats.hedges, stats.errors, stats.retries, stats.calls), (1, 0, 0, USUAL as u64 + 2));
+    assert!(began.elapsed() < Duration::from_secs(9), "sooner than the read timeout");
+}
+
+#[tokio::test]
+async fn a_straggler_is_not_asked_for_again_where_the_limit_has_no_room() {
+    let provider = serve(|_, n| if n >= USUAL { endless() } else { json(page("AAPL", "")) }).await;
+    let config = tuned(provider.config(), |calls| {
+        calls.quota = format!("{}/h", USUAL + 2).parse().unwrap();
+        calls.read_timeout = Duration::from_millis(1_500);
+        calls.max_retries = 0;
+    });
+    let polygon = Polygon::new(config).unwrap();
+    for _ in 0..USUAL {
+        polygon.fetch(&day("2025-12-16"), NOW).await.unwrap();
+    }
+    assert!(polygon.fetch(&day("2025-12-16"), NOW).await.is_err());
+    assert_eq!((provider.asked().len(), polygon.stats().hedges), (USUAL + 1, 0));
 }

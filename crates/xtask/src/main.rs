@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the jobs report to the terminal")]
 
 mod deny;
+mod fuzz;
 mod golden;
 mod lint;
 mod python;
@@ -24,12 +25,17 @@ usage: cargo xtask JOB
   lint                       formatting, clippy and docs, warnings refused
   tidy                       rules that no compiler knows: imports, names, words, file shapes
   soak fetch [--seconds N]   fetching under fire: cut connections, dying providers, faults (600 s)
+  fuzz [TARGET] [--executions N]
+                             grows inputs that break a reader of bytes, guided by coverage (100000 each)
   deny                       licences, sources, duplicate versions, refused crates, size of the client's tree
   golden                     writes the generated pages again (docs/configuration.md)
 ";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.first().is_some_and(|word| fuzz::is_compiler(word)) {
+        return fuzz::compile(&words);
+    }
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["test", options @ ..] => match test::Parts::read(options) {
@@ -39,6 +45,10 @@ fn main() -> ExitCode {
         ["lint"] => lint::run(),
         ["tidy"] => tidy::run(),
         ["deny"] => deny::run(),
+        ["fuzz", words @ ..] => match fuzz::Fuzz::read(words) {
+            Ok(fuzz) => fuzz::run(&fuzz),
+            Err(message) => return wrong(&message),
+        },
         ["golden"] => golden::run(),
         ["soak", words @ ..] => match soak::Soak::read(words) {
             Ok(soak) => soak::run(soak),

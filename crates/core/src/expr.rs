@@ -21,7 +21,7 @@ mod typed;
 pub use error::{ERRORS_MAX, ExprError, ExprReason, PlanError};
 pub use explain::explain;
 pub(crate) use parser::WINDOW_MAX;
-pub use planner::plan;
+pub use planner::{plan, plan_series};
 
 use crate::scan::ScanSpec;
 

@@ -29,6 +29,7 @@ pub mod resample;
 pub mod scalar;
 pub mod scan;
 pub mod select;
+pub mod series;
 pub mod sic;
 pub mod slab;
 pub mod snapshot;

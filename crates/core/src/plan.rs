@@ -494,6 +494,16 @@ pub struct Node {
     pub digest: Digest,
 }
 
+impl Node {
+    /// Whether it is one number per symbol that does not come from the bars that a series is computed on: an
+    /// attribute, or the last value on longer bars.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        matches!(self.op, Op::At(_))
+            || (self.stage == Stage::Attribute && !matches!(self.op, Op::Constant(_)))
+    }
+}
+
 /// A column of the answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Output {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::bar::Field;
 use crate::block::{Block, Quarantined};
 use crate::error::Kind;
 use crate::panel::Split;
-use crate::plan::{Digest, Plan};
+use crate::plan::{Digest, NodeId, Plan};
 use crate::rank::RankedRows;
 use crate::snapshot::{MarketId, Snapshot};
 use crate::symbol::Symbol;
@@ -571,6 +572,25 @@ pub struct ScanJob<'a> {
     pub cancel: &'a Cancel,
 }
 
+/// What a backend is asked to compute over the bars of one symbol: whole series.
+#[derive(Clone, Copy)]
+pub struct SeriesJob<'a> {
+    /// Whose nodes.
+    pub plan: &'a Plan,
+    /// Those that are asked for; none may look across symbols.
+    pub nodes: &'a [NodeId],
+    /// The bars, ascending, as columns of equal length in [`Field`] order. Where a node is over longer bars these are
+    /// the longer ones.
+    pub bars: &'a [Vec<f64>; Field::COUNT],
+    /// The value of a node that is one number per symbol and does not come from these bars: an attribute, or the
+    /// last value on longer bars. NaN is null.
+    pub given: &'a dyn Fn(NodeId) -> f64,
+    /// A column of another symbol's bars, one value for each of these bars; NaN where it has none.
+    pub beside: &'a dyn Fn(&str, Field) -> Vec<f64>,
+    /// Asked between nodes.
+    pub cancel: &'a Cancel,
+}
+
 /// Why a backend did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -620,6 +640,14 @@ pub trait Compute: Send + Sync {
     ///
     /// [`ComputeError::Cancelled`], or when the device failed; the caller may then ask another backend.
     fn scan(&self, job: &ScanJob<'_>) -> Result<RankedRows, ComputeError>;
+
+    /// The series of the job's nodes, in their order: one value per bar, or a single one for a node that has one per
+    /// symbol. NaN is null. The last value is, to the bit, what [`scan`](Self::scan) finds on the same bars.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
+    fn series(&self, job: &SeriesJob<'_>) -> Result<Vec<Vec<f64>>, ComputeError>;
 }
 
 /// Time as the desk sees it; the only way any crate learns what time it is.

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 
 use crate::attribute::attribute_column;
+use crate::bar::Field;
 use crate::calendar::Calendar;
 use crate::panel::SeriesBars;
 use crate::plan::{Against, Cross, Node, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Window};
-use crate::port::{Compute, ComputeError, ScanJob};
+use crate::port::{Compute, ComputeError, ScanJob, SeriesJob};
 use crate::rank::{RankedRows, select};
 use crate::resample::{View, from_days};
 use crate::scalar;
@@ -97,6 +98,36 @@ impl Compute for Reference {
         let column = |id: NodeId| columns[id.index()].as_slice();
         Ok(select(plan, snapshot, job.population, job.skip, &column))
     }
+
+    fn series(&self, job: &SeriesJob<'_>) -> Result<Vec<Vec<f64>>, ComputeError> {
+        let plan = job.plan;
+        let bars = SeriesBars { sessions: Vec::new(), columns: job.bars.clone() };
+        let rows = job.bars[Field::Close.index()].len();
+        let mut values: Vec<Values> = Vec::with_capacity(plan.nodes.len());
+        for (at, node) in plan.nodes.iter().enumerate() {
+            if job.cancel.is_cancelled() {
+                return Err(ComputeError::Cancelled);
+            }
+            let column = |column: &[f64]| column.iter().map(|v| some(*v)).collect();
+            let result = match &node.op {
+                Op::Constant(value) => vec![some(*value)],
+                _ if node.is_given() => vec![some((job.given)(node_id(at)))],
+                Op::Longer(_, field) => column(&job.bars[field.index()]),
+                Op::Benchmark(symbol, field) => column(&(job.beside)(symbol, *field)),
+                _ => {
+                    let inputs: Vec<(&Node, &Values)> =
+                        node.inputs.iter().map(|id| (plan.node(*id), &values[id.index()])).collect();
+                    series_node(node, &inputs, &bars, rows)
+                }
+            };
+            values.push(result);
+        }
+        Ok(job.nodes.iter().map(|id| values[id.index()].iter().map(|v| null(*v)).collect()).collect())
+    }
+}
+
+fn node_id(at: usize) -> NodeId {
+    NodeId(u32::try_from(at).unwrap_or(u32::MAX))
 }
 
 /// A function over the values of a group for one of them.

@@ -8,7 +8,7 @@ use panscan_core::block::WIDTH;
 use panscan_core::cross::{self, Column};
 use panscan_core::panel::Panel;
 use panscan_core::plan::{Digest, NodeId, Op, Plan, Tail};
-use panscan_core::port::{Cancel, Compute, ComputeError, ScanJob};
+use panscan_core::port::{Cancel, Compute, ComputeError, ScanJob, SeriesJob};
 use panscan_core::rank::{self, RankedRows};
 use panscan_core::universe::Population;
 
@@ -16,6 +16,7 @@ use crate::crew::{Crew, Work};
 use crate::error::CpuError;
 use crate::floor;
 use crate::program::{Given, Program};
+use crate::series;
 use crate::simd::{Isa, Level};
 use crate::tile::{self, Scratch};
 
@@ -220,6 +221,11 @@ impl Compute for CpuBackend {
         let mut rows = rank::select(plan, job.snapshot, job.population, job.skip, &column);
         rows.memoized = memoized;
         Ok(rows)
+    }
+
+    /// On the calling thread alone: symbols are what there are many of.
+    fn series(&self, job: &SeriesJob<'_>) -> Result<Vec<Vec<f64>>, ComputeError> {
+        series::run(self.isa, job)
     }
 }
 

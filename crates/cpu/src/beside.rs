@@ -41,25 +41,31 @@ pub(crate) fn against(op: Against, n: usize, x: &[Row], benchmark: &[Row], out: 
             if both.len() <= n {
                 continue;
             }
-            *out = finite(match op {
-                Against::Excess => {
-                    let change = |to: f64, from: f64| 100.0 * (to / from - 1.0);
-                    change(newest.0, both[n].0) - change(newest.1, both[n].1)
-                }
-                Against::Beta | Against::Correlation => {
-                    returns.clear();
-                    let simple = both.windows(2).rev();
-                    returns.extend(simple.map(|w| (w[0].0 / w[1].0 - 1.0, w[0].1 / w[1].1 - 1.0)));
-                    let [products, own, theirs] = moments(&returns);
-                    if op == Against::Beta {
-                        products / theirs
-                    } else {
-                        (products / (own.sqrt() * theirs.sqrt())).clamp(-1.0, 1.0)
-                    }
-                }
-            });
+            *out = of_pairs(op, &both, &mut returns);
         }
     }
+}
+
+/// The function of `n` + 1 pairs of prices, newest first; `returns` is scratch.
+pub(crate) fn of_pairs(op: Against, both: &[(f64, f64)], returns: &mut Vec<(f64, f64)>) -> f64 {
+    let [newest, .., oldest] = both else { return f64::NAN };
+    finite(match op {
+        Against::Excess => {
+            let change = |to: f64, from: f64| 100.0 * (to / from - 1.0);
+            change(newest.0, oldest.0) - change(newest.1, oldest.1)
+        }
+        Against::Beta | Against::Correlation => {
+            returns.clear();
+            let simple = both.windows(2).rev();
+            returns.extend(simple.map(|w| (w[0].0 / w[1].0 - 1.0, w[0].1 / w[1].1 - 1.0)));
+            let [products, own, theirs] = moments(returns);
+            if op == Against::Beta {
+                products / theirs
+            } else {
+                (products / (own.sqrt() * theirs.sqrt())).clamp(-1.0, 1.0)
+            }
+        }
+    })
 }
 
 /// Sums of products of the distances from the means: of both, of the first with itself, of the second with itself.

@@ -13,6 +13,7 @@ mod lanes;
 mod program;
 mod recursive;
 pub mod scalar;
+mod series;
 mod simd;
 mod tile;
 mod window;

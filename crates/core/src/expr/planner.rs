@@ -13,7 +13,7 @@ use super::text::normal;
 use super::typed::{Typed, What};
 use crate::error::shortened;
 use crate::indicator::{self, FunctionKind};
-use crate::plan::{Binary, Digest, NODES_MAX, NodeId, Op, Output, Plan, Shape};
+use crate::plan::{Binary, Digest, NODES_MAX, NodeId, Op, Output, Plan, Shape, Stage, ValueKind};
 use crate::scan::{BarSelection, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
 use crate::time::Timeframe;
 
@@ -53,6 +53,8 @@ struct Planner<'s> {
     lowering: Lowering,
     /// Values of the factors as they are weighted, with their columns' names.
     factors: Vec<(String, Typed)>,
+    /// Whether only the days that are resident will do.
+    daily_only: bool,
 }
 
 /// Checks a scan and turns it into a plan.
@@ -66,6 +68,50 @@ struct Planner<'s> {
 /// [`PlanError`] with every error found, at most [`ERRORS_MAX`], in order of position: filter, columns,
 /// definitions, rank_by, other fields.
 pub fn plan(spec: &ScanSpec) -> Result<Plan, PlanError> {
+    planned(spec, true)
+}
+
+/// The same for whole series of the columns over bars of any timeframe: a column must be a number per bar, or one
+/// per symbol that depends on no other symbol, which then stands at every bar.
+///
+/// Longer bars and benchmarks are there on days and longer timeframes only.
+///
+/// # Errors
+///
+/// As [`plan`], with paths that start at `columns`; CROSS_SECTION_IN_SERIES for a column that looks across symbols,
+/// TYPE_MISMATCH for a text.
+pub fn plan_series(spec: &ScanSpec) -> Result<Plan, PlanError> {
+    let bare = |mut error: PlanError| {
+        for error in &mut error.errors {
+            error.field = error.field.strip_prefix("scan.").unwrap_or(&error.field).to_owned();
+        }
+        error
+    };
+    let plan = planned(spec, false).map_err(bare)?;
+    let minutes = matches!(spec.timeframe, Timeframe::Minutes(_));
+    let mut errors = Vec::new();
+    for (at, output) in plan.outputs.iter().enumerate() {
+        let node = plan.node(output.node);
+        let mut refuse = |reason, message: String| {
+            errors.push(ExprError::of_field(&format!("columns[{at}]"), reason, message));
+        };
+        if matches!(node.stage, Stage::CrossSection | Stage::Scalar) {
+            let message =
+                format!("{} depends on other symbols and has no series; scan for it instead", node.text);
+            refuse(ExprReason::CrossSectionInSeries, message);
+        } else if node.kind == ValueKind::Text {
+            refuse(ExprReason::TypeMismatch, format!("{} is a text; a series is of numbers", node.text));
+        }
+    }
+    let beyond = |op: &Op| matches!(op, Op::At(_) | Op::Benchmark(..));
+    if minutes && let Some(node) = plan.nodes.iter().find(|node| beyond(&node.op)) {
+        let message = format!("{} needs days; this build has it on 1d and longer timeframes only", node.text);
+        errors.push(ExprError::of_field("timeframe", ExprReason::Unimplemented, message));
+    }
+    if errors.is_empty() { Ok(plan) } else { Err(PlanError { errors }) }
+}
+
+fn planned(spec: &ScanSpec, daily_only: bool) -> Result<Plan, PlanError> {
     let graph = Graph::new(spec.timeframe, spec.adjustment);
     let mut planner = Planner {
         spec,
@@ -74,6 +120,7 @@ pub fn plan(spec: &ScanSpec) -> Result<Plan, PlanError> {
         errors: Vec::new(),
         lowering: Lowering::new(graph, spec.timeframe, &spec.benchmark),
         factors: Vec::new(),
+        daily_only,
     };
     planner.lowering.closed = spec.bars == BarSelection::ClosedOnly;
     planner.check_fields();
@@ -98,14 +145,14 @@ impl<'s> Planner<'s> {
 
     /// What is not an expression.
     fn check_fields(&mut self) {
-        let spec = self.spec;
+        let (spec, daily_only) = (self.spec, self.daily_only);
         let mut absent = |given: bool, field: &str, message: &str| {
             if given {
                 self.report_field(Role::Other, field, ExprReason::Unimplemented, message);
             }
         };
         absent(
-            spec.timeframe != Timeframe::Day,
+            daily_only && spec.timeframe != Timeframe::Day,
             "scan.timeframe",
             "this build scans daily bars only; use 1d",
         );

@@ -13,6 +13,7 @@ mod diagnose;
 mod error;
 mod fill;
 mod flight;
+mod indicators;
 mod intraday;
 mod landing;
 mod market;
@@ -32,6 +33,9 @@ pub use admit::Admission;
 pub use bars::{BarsAnswer, BarsRequest, SymbolBars};
 pub use config::EngineConfig;
 pub use error::EngineError;
+pub use indicators::{
+    GivenBars, IndicatorValues, IndicatorsEvent, IndicatorsHead, IndicatorsRequest, IndicatorsStream,
+};
 pub use market::{Engine, EngineStats, Parts};
 pub use refresh::Refreshed;
 pub use resident::Published;

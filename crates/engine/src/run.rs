@@ -150,7 +150,7 @@ pub struct ScanAnswer {
 }
 
 /// Cancels a computation when the future that waits for it is dropped.
-struct CancelOnDrop(Cancel);
+pub(crate) struct CancelOnDrop(pub(crate) Cancel);
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
@@ -159,13 +159,13 @@ impl Drop for CancelOnDrop {
 }
 
 /// What completing the data brought.
-struct Completed {
-    published: Arc<Published>,
-    first_cost: Option<Cost>,
-    filled: Option<Filled>,
-    calls: u64,
-    bars: u64,
-    still: Option<panscan_core::cover::Missing>,
+pub(crate) struct Completed {
+    pub(crate) published: Arc<Published>,
+    pub(crate) first_cost: Option<Cost>,
+    pub(crate) filled: Option<Filled>,
+    pub(crate) calls: u64,
+    pub(crate) bars: u64,
+    pub(crate) still: Option<panscan_core::cover::Missing>,
     /// Where the caller waited for the provider.
     place: Option<Fetching>,
 }
@@ -199,7 +199,7 @@ impl Engine {
         let planned = started.elapsed();
 
         let published = self.pin(&request.pin).await?;
-        let mut done = self.complete(&plan, request, published).await?;
+        let mut done = self.complete(&plan, Need::of(&plan), request, published).await?;
         let fetched = started.elapsed() - planned;
         let (published, place) = (done.published, done.place.take());
         let snapshot = &published.snapshot;
@@ -285,7 +285,7 @@ impl Engine {
         })
     }
 
-    fn check(&self, request: &ScanRequest) -> Result<(), EngineError> {
+    pub(crate) fn check(&self, request: &ScanRequest) -> Result<(), EngineError> {
         let universe = request.spec.universe.universe.as_str();
         if !universe.is_empty() && universe != "default" {
             return Err(EngineError::NotFound { what: "universe", name: format!("universes/{universe}") });
@@ -337,14 +337,14 @@ impl Engine {
         Box::pin(self.pin(&Pin::Newest)).await
     }
 
-    /// Fetches what the plan needs and the snapshot lacks, as far as policy and deadline go.
-    async fn complete(
+    /// Fetches what the plan's population needs and the snapshot lacks, as far as policy and deadline go.
+    pub(crate) async fn complete(
         &self,
         plan: &Plan,
+        need: Need,
         request: &ScanRequest,
         mut published: Arc<Published>,
     ) -> Result<Completed, EngineError> {
-        let need = Need::of(plan);
         let fetches = request.policy != DataPolicy::CachedOnly
             && !request.plan_only
             && !matches!(request.pin, Pin::Snapshot(_));

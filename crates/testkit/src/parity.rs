@@ -5,6 +5,8 @@
 //! Order, counts and text are compared exactly; numbers within the contract's tolerance, and to the bit where a
 //! backend is compared with itself.
 
+mod series;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +15,6 @@ use panscan_core::port::{Cancel, Compute, ComputeError, Memo, ScanJob};
 use panscan_core::rank::{Cells, RankedRows};
 use panscan_core::reference::Reference;
 use panscan_core::scan::{BarSelection, Factor, FactorTransform, LIMIT_MAX, MissingFactor, Order, ScanSpec};
-use panscan_core::series::Resident;
 use panscan_core::universe::Population;
 
 use crate::world::{Random, World};
@@ -226,7 +227,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("the_memo_changes_no_value", memo),
     ("a_cancelled_scan_says_so", cancelled),
     ("a_world_of_one_symbol_and_an_empty_one_are_answered", smallest),
-    ("series_end_with_the_bits_of_a_scan_and_equal_the_reference", series),
+    ("series_end_with_the_bits_of_a_scan_and_equal_the_reference", series::series),
 ];
 
 /// Runs every body on every backend of `$backends`, a `fn() -> Vec<Box<dyn Compute>>`, as one test each.
@@ -694,43 +695,6 @@ fn smallest(compute: &dyn Compute) {
             let job = world.job(&plan);
             let what = format!("{}, {symbols} x {sessions}", compute.describe());
             assert_alike(&what, &scan(compute, &job), &scan(&Reference, &job), close_enough);
-        }
-    }
-}
-
-/// Every value of a series is the reference's, and the last one has the bits of the scan.
-fn series(compute: &dyn Compute) {
-    for (at, world) in worlds().iter().enumerate() {
-        for columns in EXPRESSIONS.chunks(30).chain([&BESIDE[..BESIDE.len() - 1]]) {
-            let spec = ScanSpec {
-                columns: columns.iter().map(|c| (*c).to_owned()).collect(),
-                benchmark: "T00001".to_owned(),
-                limit: LIMIT_MAX,
-                ..ScanSpec::default()
-            };
-            let plan = planned(&spec);
-            let nodes: Vec<_> = plan.outputs.iter().map(|output| output.node).collect();
-            let job = world.job(&plan);
-            let rows = scan(compute, &job);
-            let resident = Resident::new(&plan, job.snapshot, &nodes).unwrap_or_else(|e| panic!("{e}"));
-            for (row, id) in rows.symbols.iter().enumerate() {
-                let of = |compute: &dyn Compute| {
-                    resident.of(compute, *id, job.cancel).unwrap_or_else(|e| panic!("{e}"))
-                };
-                let (got, expected) = (of(compute), of(&Reference));
-                for (column, cells) in rows.columns.iter().enumerate() {
-                    let what = format!("{}, world {at}, {id:?}: {}", compute.describe(), columns[column]);
-                    let (got, expected) = (&got.columns[column], &expected.columns[column]);
-                    assert_eq!(got.len(), expected.len(), "{what}");
-                    let apart = got.iter().zip(expected).position(|(a, b)| !close_enough(*a, *b));
-                    assert!(
-                        apart.is_none_or(|bar| panic!("{what}: bar {bar}: {} {}", got[bar], expected[bar]))
-                    );
-                    if let (Cells::Numbers(values), Some(last)) = (cells, got.last()) {
-                        assert!(same_bits(*last, values[row]), "{what}: {last}, scanned {}", values[row]);
-                    }
-                }
-            }
         }
     }
 }

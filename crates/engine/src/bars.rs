@@ -24,6 +24,9 @@ use crate::missing::{Need, missing};
 use crate::resident::Published;
 use crate::run::{Cost, Pin};
 
+/// Rounds of fetching: a symbol with gaps, or a plan whose window is still being learned, takes several.
+const ROUNDS_MAX: usize = 32;
+
 /// Bars to read.
 #[derive(Debug, Clone)]
 pub struct BarsRequest {
@@ -181,7 +184,8 @@ impl Engine {
             }
             rounds += 1;
             let pinned = matches!(request.pin, Pin::Snapshot(_)) && inside;
-            if request.policy == DataPolicy::CachedOnly || pinned || rounds > 16 {
+            let served = !cover.calls.is_empty();
+            if request.policy == DataPolicy::CachedOnly || pinned || !served || rounds > ROUNDS_MAX {
                 break Some((lacking, None));
             }
             let until = request.deadline.map(crate::run::early);
@@ -192,7 +196,8 @@ impl Engine {
                 return Err(refusal.clone().into());
             }
             settled.provider_calls += filled.calls;
-            let stuck = filled.out_of_time || !filled.failures.is_empty() || filled.calls == 0;
+            let idle = filled.calls == 0 && !filled.narrowed;
+            let stuck = filled.out_of_time || !filled.failures.is_empty() || idle;
             if inside {
                 published = self.snapshot_ending(newest).await?;
                 settled.published = published.clone();
@@ -203,11 +208,17 @@ impl Engine {
             }
         };
         if let Some((lacking, filled)) = still {
+            let unserved = self.0.unserved.at(self.clock().now());
             if request.policy == DataPolicy::RequireComplete {
-                return Err(crate::run::incomplete(lacking.cells(), filled.as_ref()));
+                return Err(crate::run::incomplete(lacking.cells(), filled.as_ref(), unserved.why(&lacking)));
             }
             settled.complete = false;
-            settled.diagnostics.extend(diagnose::still_missing(&snapshot, &lacking, filled.as_ref()));
+            settled.diagnostics.extend(diagnose::still_missing(
+                &snapshot,
+                &lacking,
+                filled.as_ref(),
+                &unserved,
+            ));
         }
         if request.adjustment == Adjustment::SplitsAndDividends {
             settled.dividends = Some(self.dividends(from.min(snapshot.history_start)).await?);

@@ -17,6 +17,7 @@ use panscan_core::universe::{Population, TextAttribute};
 use crate::fill::Filled;
 use crate::notes::RefusedNote;
 use crate::resident::Published;
+use crate::unserved::Known;
 
 /// Symbols whose newest bar ended longer ago than `allowed`.
 pub(crate) fn stale(published: &Published, now: Timestamp, allowed: Duration) -> Vec<(SymbolId, Duration)> {
@@ -194,8 +195,14 @@ pub(crate) fn still_missing(
     snapshot: &Snapshot,
     missing: &Missing,
     filled: Option<&Filled>,
+    unserved: &Known,
 ) -> Vec<Diagnostic> {
     let universe = &snapshot.universe;
+    let mut found: Vec<Diagnostic> = unserved.diagnostic(universe, missing).into_iter().collect();
+    let missing = &unserved.servable(missing);
+    if missing.is_empty() {
+        return found;
+    }
     let sessions = missing.sessions().len();
     let lacking: Vec<&Symbol> = universe
         .ids()
@@ -203,7 +210,6 @@ pub(crate) fn still_missing(
         .map(|id| universe.symbol(id))
         .collect();
     let cells = missing.cells();
-    let mut found = Vec::new();
     let failures = filled.map_or(&[][..], |f| &f.failures);
     if let Some((ask, error)) = failures.first() {
         let (reason, kind) = match error {

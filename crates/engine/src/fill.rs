@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::flight::Landed;
-use crate::market::Engine;
+use crate::market::{Engine, State};
 use crate::notes;
 use crate::requeue::{Backlog, is_final};
 use crate::run::Cost;
@@ -36,6 +36,8 @@ pub(crate) struct Filled {
     pub(crate) bars: u64,
     /// Questions without an answer: refused for good, or not again before the deadline.
     pub(crate) failures: Vec<(BarAsk, SourceError)>,
+    /// It was learned that some of what was asked for is not served; another cover leaves that out.
+    pub(crate) narrowed: bool,
     /// The deadline came first.
     pub(crate) out_of_time: bool,
 }
@@ -64,7 +66,7 @@ impl Drop for Waits<'_> {
 }
 
 impl Engine {
-    /// The calls that would bring the missing cells.
+    /// The calls that would bring the missing cells, as far as the provider is known to serve them.
     pub(crate) fn cover(&self, missing: &Missing) -> Cover {
         let offers = self.0.parts.source.offers();
         let symbols = missing.symbols() as u64;
@@ -79,7 +81,8 @@ impl Engine {
             }
             (false, None) => CostModel { market_rows: None, ..daily },
         };
-        cover(missing, &model)
+        let unserved = self.0.unserved.at(self.0.parts.clock.now());
+        cover(&unserved.servable(missing), &model)
     }
 
     /// What a cover costs.
@@ -121,6 +124,9 @@ impl Engine {
             while under_way.len() < self.0.config.workers.max(1)
                 && let Some(ask) = backlog.next()
             {
+                if filled.narrowed && self.0.unserved.at(self.0.parts.clock.now()).has_all(&ask) {
+                    continue;
+                }
                 match self.0.requeue.pending(&ask) {
                     Some(again) if again.at >= until => filled.failures.push((ask, again.error)),
                     Some(again) => backlog.later(ask, again),
@@ -173,6 +179,9 @@ impl Engine {
                     filled.failures = vec![(ask, error)];
                     return filled;
                 }
+                Err(error) if self.0.unserved.learn(&ask, &error, self.0.parts.clock.now()) => {
+                    filled.narrowed = true;
+                }
                 Err(error) if is_final(&error) => filled.failures.push((ask, error)),
                 Err(error) => match self.0.requeue.pending(&ask) {
                     Some(again) if again.at >= until => filled.failures.push((ask, error)),
@@ -215,13 +224,9 @@ impl Engine {
 
     /// One question, joined with whoever asks the same.
     async fn ask(&self, ask: &BarAsk, errand: Errand) -> Result<Landed, SourceError> {
-        if let Some(session) = day(ask) {
-            let state = self.0.state.lock().await;
-            let now = self.0.parts.clock.now();
-            let early = state.not_yet.get(&session).is_some_and(|again| now < *again);
-            if state.is_empty_session(session) || state.days.contains(&session) || early {
-                return Ok(Landed::default());
-            }
+        let early = day(ask).is_some_and(|d| self.0.unserved.at(self.0.parts.clock.now()).has(d));
+        if early || is_held(&*self.0.state.lock().await, ask) {
+            return Ok(Landed::default());
         }
         let engine = self.clone();
         let question = ask.clone();
@@ -271,6 +276,24 @@ fn ask(universe: &Universe, call: &Call) -> BarAsk {
         Call::FlatFile(session) => BarAsk::FlatFile { timeframe: Timeframe::Day, session },
         Call::Range { symbol, from, to } => {
             BarAsk::Range { symbol: universe.symbol(symbol).clone(), timeframe: Timeframe::Day, from, to }
+        }
+    }
+}
+
+/// Whether nothing that is asked for is missing: a snapshot may be older than what came meanwhile.
+fn is_held(state: &State, ask: &BarAsk) -> bool {
+    match ask {
+        BarAsk::Day(session) | BarAsk::FlatFile { session, .. } => {
+            state.is_empty_session(*session) || state.days.contains(session)
+        }
+        BarAsk::Range { symbol, from, to, .. } => {
+            let own = state.symbols.get(symbol);
+            let held = |session| {
+                own.is_some_and(|own| own.contains(session))
+                    || state.days.contains(session)
+                    || state.is_empty_session(*session)
+            };
+            Calendar::us_equities().sessions(*from, *to).iter().all(held)
         }
     }
 }

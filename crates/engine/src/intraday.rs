@@ -28,6 +28,7 @@ use crate::flight::Landed;
 use crate::market::{Engine, Inner};
 use crate::notes::{QUARANTINED_MAX, RefusedNote};
 use crate::requeue::is_final;
+use crate::unserved::Unserved;
 
 /// The interval that is fetched and kept.
 pub(crate) const MINUTE: Timeframe = Timeframe::Minutes(1);
@@ -50,6 +51,8 @@ pub(crate) struct Intraday {
     fresh: Mutex<HashMap<Symbol, (SessionDate, Timestamp)>>,
     /// Minutes that were refused.
     refused: Mutex<BTreeMap<Symbol, Vec<RefusedNote>>>,
+    /// Sessions whose minutes the provider does not serve.
+    unserved: Unserved,
 }
 
 impl Intraday {
@@ -60,6 +63,7 @@ impl Intraday {
             open: Mutex::default(),
             fresh: Mutex::default(),
             refused: Mutex::default(),
+            unserved: Unserved::default(),
         }
     }
 
@@ -81,7 +85,9 @@ impl Intraday {
             return theirs;
         }
         let mine = plan();
-        open.entry(symbol.clone()).or_default().extend(mine.iter().cloned());
+        if !mine.is_empty() {
+            open.entry(symbol.clone()).or_default().extend(mine.iter().cloned());
+        }
         mine
     }
 
@@ -201,6 +207,7 @@ impl Engine {
     pub(crate) async fn minutes(&self, symbol: &Symbol, wanted: Wanted, patience: Patience) -> Minutes {
         let mut found = Minutes::default();
         let mut refusals = self.0.requeue.refusals();
+        let mut unserved = None;
         for round in 0.. {
             found.block = self.minute_block(symbol).await;
             found.missing = self.missing_minutes(symbol, found.block.as_ref(), wanted).await;
@@ -210,6 +217,11 @@ impl Engine {
             }
             let plan = || self.minute_asks(symbol, &found.missing);
             let asks = self.0.intraday.claim(symbol, &found.missing, plan);
+            if asks.is_empty() {
+                let known = self.0.intraday.unserved.at(self.0.parts.clock.now());
+                unserved = unserved.or_else(|| known.refusal(symbol, MINUTE, &found.missing));
+                break;
+            }
             let mut under_way: FuturesUnordered<_> = asks
                 .iter()
                 .map(|ask| async move { (ask, self.insist(symbol, ask, patience).await) })
@@ -234,10 +246,19 @@ impl Engine {
                         found.calls += landed.calls;
                         found.bars += landed.bars;
                     }
-                    Some((ask, Err(error))) => found.failure = Some((ask.clone(), error)),
+                    Some((ask, Err(error))) => {
+                        let now = self.0.parts.clock.now();
+                        let narrowed = self.0.intraday.unserved.learn(ask, &error, now);
+                        let failure = Some((ask.clone(), error));
+                        // The rest of what was asked for is worth another question.
+                        *if narrowed { &mut unserved } else { &mut found.failure } = failure;
+                    }
                     None => break,
                 }
             }
+        }
+        if !found.missing.is_empty() && !found.out_of_time {
+            found.failure = found.failure.or(unserved);
         }
         found
     }
@@ -296,6 +317,7 @@ impl Engine {
     fn minute_asks(&self, symbol: &Symbol, sessions: &[SessionDate]) -> Vec<BarAsk> {
         let Ok(mut missing) = Missing::new(1, sessions.to_vec()) else { return Vec::new() };
         missing.mark_span(SymbolId(0), 0..sessions.len());
+        let missing = self.0.intraday.unserved.at(self.0.parts.clock.now()).servable(&missing);
         let bars_per_call = self.0.parts.source.offers().bars_per_call;
         let model = CostModel { bars_per_call, ..CostModel::minute() };
         let mut asks = Vec::new();

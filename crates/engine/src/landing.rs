@@ -31,7 +31,7 @@ impl Engine {
             BarAsk::Day(session) | BarAsk::FlatFile { session, .. } => {
                 let settled = now >= Calendar::us_equities().close(*session).after(SETTLING);
                 if fetched.block.symbols().is_empty() && !settled {
-                    inner.state.lock().await.not_yet.insert(*session, now.after(ASK_AGAIN));
+                    inner.unserved.wait(*session, now.after(ASK_AGAIN));
                     return;
                 }
                 self.write(BlockKey::Day(*session), fetched.block).await;

@@ -28,6 +28,7 @@ mod run;
 mod series;
 mod settle;
 mod stream;
+mod unserved;
 
 pub use admit::Admission;
 pub use bars::{BarsAnswer, BarsRequest, SymbolBars};

@@ -29,6 +29,7 @@ use crate::notes::{self, RefusedNote};
 use crate::plans::Plans;
 use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
+use crate::unserved::Unserved;
 
 /// The concrete parts behind the ports, joined by whoever builds the engine.
 #[derive(Clone)]
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) plans: Plans,
     pub(crate) flights: Arc<Flights>,
     pub(crate) requeue: Requeue,
+    /// Days that the provider does not serve.
+    pub(crate) unserved: Unserved,
     pub(crate) state: Mutex<State>,
     /// Held while a symbol's own block is read, joined with new bars and written back.
     pub(crate) joining: Mutex<()>,
@@ -93,8 +96,6 @@ pub(crate) struct State {
     /// The provider has nothing before this session.
     pub(crate) first_session: Option<SessionDate>,
     pub(crate) refused: Vec<RefusedNote>,
-    /// Market days that came empty too early to be believed, and when they may be asked for again.
-    pub(crate) not_yet: BTreeMap<SessionDate, Timestamp>,
     /// Dividends, once they were asked for.
     pub(crate) dividends: Paid,
     /// Grows with every change of what is held or known.
@@ -184,7 +185,6 @@ impl Engine {
             symbols: BTreeMap::new(),
             first_session: first_session.and_then(|d| d.parse().ok()),
             refused,
-            not_yet: BTreeMap::new(),
             dividends,
             version: 1,
             bars: 1,
@@ -196,6 +196,7 @@ impl Engine {
             plans: Plans::default(),
             flights: Arc::new(Flights::default()),
             requeue: Requeue::default(),
+            unserved: Unserved::default(),
             state: Mutex::new(state),
             joining: Mutex::new(()),
             intraday: Intraday::new(config.workers),

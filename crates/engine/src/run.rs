@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panscan_core::calendar::Calendar;
-use panscan_core::cover::Counts;
+use panscan_core::cover::{Counts, Missing};
 use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::plan::Plan;
 use panscan_core::port::{Cancel, Errand, Memo, ScanJob, SourceError};
@@ -165,7 +165,7 @@ pub(crate) struct Completed {
     pub(crate) filled: Option<Filled>,
     pub(crate) calls: u64,
     pub(crate) bars: u64,
-    pub(crate) still: Option<panscan_core::cover::Missing>,
+    pub(crate) still: Option<Missing>,
     /// Where the caller waited for the provider.
     place: Option<Fetching>,
 }
@@ -223,11 +223,12 @@ impl Engine {
         }
         let mut complete = true;
         if let Some(still) = &done.still {
+            let unserved = self.0.unserved.at(self.clock().now());
             if request.policy == DataPolicy::RequireComplete && !request.plan_only {
-                return Err(incomplete(still.cells(), done.filled.as_ref()));
+                return Err(incomplete(still.cells(), done.filled.as_ref(), unserved.why(still)));
             }
             complete = false;
-            diagnostics.extend(diagnose::still_missing(snapshot, still, done.filled.as_ref()));
+            diagnostics.extend(diagnose::still_missing(snapshot, still, done.filled.as_ref(), &unserved));
         }
         let stale = if plan.touches_bars() {
             self.refuse_stale(request, &published, &mut population, &mut complete, &mut diagnostics)
@@ -358,18 +359,31 @@ impl Engine {
             still: None,
             place: None,
         };
-        for _ in 0..ROUNDS_MAX {
+        for round in 0..ROUNDS_MAX {
             let population = select(&plan.universe, &published.snapshot).population;
             let universe = &published.snapshot.universe;
             let beside: Vec<_> = plan.benchmarks().filter_map(|symbol| universe.find(symbol)).collect();
             done.still = missing(&published.snapshot, &population, need, &beside);
             done.published = published.clone();
             let Some(still) = &done.still else { break };
+            // Bars that somebody else fetched may be held and not be shown yet. While rounds of fetching are under way,
+            // each of them will show what it brings.
+            if round == 0 && request.pin == Pin::Newest && self.0.interactive.load(Ordering::Relaxed) == 0 {
+                let fresh = self.pin_held(&request.pin).await?;
+                if fresh.version != published.version {
+                    published = fresh;
+                    continue;
+                }
+            }
             let cover = self.cover(still);
             if done.first_cost.is_none() {
                 done.first_cost = Some(self.price(&cover));
             }
             let stuck = done.filled.as_ref().is_some_and(|f| f.out_of_time || !f.failures.is_empty());
+            if cover.calls.is_empty() {
+                // Nothing of it is served, or not yet.
+                break;
+            }
             if !fetches || stuck || until.is_some_and(|until| Instant::now() >= until) {
                 if fetches && done.filled.is_none() {
                     done.filled = Some(Filled { out_of_time: true, ..Filled::default() });
@@ -383,7 +397,7 @@ impl Engine {
             let (calls, failed) = (filled.calls, !filled.failures.is_empty());
             done.calls += calls;
             done.bars += filled.bars;
-            let idle = calls == 0 && !failed && !filled.out_of_time;
+            let idle = calls == 0 && !failed && !filled.out_of_time && !filled.narrowed;
             done.filled = Some(filled);
             let Some(newest) = published.snapshot.newest() else { break };
             let before = published.version;
@@ -476,7 +490,7 @@ pub(crate) fn early(deadline: Instant) -> Instant {
     deadline - (left / 10).max(Duration::from_millis(20)).min(left)
 }
 
-pub(crate) fn incomplete(cells: u64, filled: Option<&Filled>) -> EngineError {
+pub(crate) fn incomplete(cells: u64, filled: Option<&Filled>, unserved: Option<String>) -> EngineError {
     match filled.and_then(|f| f.failures.first()) {
         Some((_, error @ (SourceError::RateLimited { .. } | SourceError::Key { .. }))) => {
             error.clone().into()
@@ -485,7 +499,10 @@ pub(crate) fn incomplete(cells: u64, filled: Option<&Filled>) -> EngineError {
         None if filled.is_some_and(|f| f.out_of_time) => {
             EngineError::Deadline { stage: "fetching what is missing" }
         }
-        None => EngineError::Incomplete { cells, why: "they are not held and were not fetched".to_owned() },
+        None => {
+            let why = unserved.unwrap_or_else(|| "they are not held and were not fetched".to_owned());
+            EngineError::Incomplete { cells, why }
+        }
     }
 }
 

@@ -431,7 +431,7 @@ fn refusal(cells: u64, why: Trouble) -> EngineError {
         Trouble::OutOfTime => filled.out_of_time = true,
         Trouble::NotHeld => {}
     }
-    incomplete(cells, Some(&filled))
+    incomplete(cells, Some(&filled), None)
 }
 
 /// What was sent, and what is still to be said.

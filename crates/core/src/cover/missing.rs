@@ -107,8 +107,9 @@ impl Missing {
         self.cells() == 0
     }
 
-    /// The same without the sessions for which `taken` answers true.
-    pub(super) fn without(&self, taken: impl Fn(usize) -> bool) -> Self {
+    /// The same without the sessions, by index, for which `taken` answers true.
+    #[must_use]
+    pub fn without(&self, taken: impl Fn(usize) -> bool) -> Self {
         let mut kept = self.clone();
         for session in (0..self.sessions.len()).filter(|session| taken(*session)) {
             let (word, mask) = (session / 64, !(1 << (session % 64)));
@@ -119,7 +120,8 @@ impl Missing {
     }
 
     /// Whether any symbol misses the session at this index.
-    pub(super) fn is_wanted(&self, session: usize) -> bool {
+    #[must_use]
+    pub fn is_wanted(&self, session: usize) -> bool {
         let set = |words: &[u64]| words.get(session / 64).is_some_and(|word| word >> (session % 64) & 1 == 1);
         !self.own.is_empty() && (set(&self.whole) || self.own.iter().any(|own| set(own)))
     }

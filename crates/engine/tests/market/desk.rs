@@ -11,7 +11,7 @@ use panscan_core::time::Timestamp;
 use panscan_cpu::CpuBackend;
 use panscan_engine::{Engine, EngineConfig, Parts, ScanAnswer, ScanRequest};
 use panscan_fetch::{Polygon, PolygonConfig, Secret};
-use panscan_sim::{MarketSource, SimConfig, Simulator};
+use panscan_sim::{MarketSource, Plan as SimPlan, SimConfig, Simulator};
 use panscan_testkit::clock::FixedClock;
 
 pub(crate) struct Desk {
@@ -30,11 +30,20 @@ impl Desk {
 
     /// With a rate limit that the simulator enforces and the source keeps to.
     pub(crate) async fn limited(symbols: usize, sessions: usize, rate: &str) -> Self {
+        Self::set_up(symbols, sessions, rate, SimPlan::default()).await
+    }
+
+    /// With a key whose plan leaves something out.
+    pub(crate) async fn on_plan(symbols: usize, sessions: usize, plan: SimPlan) -> Self {
+        Self::set_up(symbols, sessions, "unlimited", plan).await
+    }
+
+    async fn set_up(symbols: usize, sessions: usize, rate: &str, plan: SimPlan) -> Self {
         let MarketSource::Generated { seed, end, .. } = MarketSource::default() else { unreachable!() };
         let market = MarketSource::Generated { symbols, sessions, seed, end };
         let rate_of_sim = (rate != "unlimited").then(|| rate.parse().unwrap());
-        let sim =
-            Simulator::start(SimConfig { market, rate: rate_of_sim, ..SimConfig::default() }).await.unwrap();
+        let config = SimConfig { market, rate: rate_of_sim, plan, ..SimConfig::default() };
+        let sim = Simulator::start(config).await.unwrap();
         let clock = Arc::new(FixedClock::new(sim.now()));
         let folder = tempfile::tempdir().unwrap();
         Self { sim, clock, retries: 3, folder, quota: rate.parse().unwrap() }

@@ -7,5 +7,6 @@ mod faults;
 mod fetching;
 mod history;
 mod intraday;
+mod plan;
 mod refresh;
 mod scans;

@@ -114,7 +114,9 @@ impl Known {
         let wanted = |session: usize| missing.is_wanted(session);
         let outside =
             || sessions().enumerate().filter(|(at, d)| wanted(*at) && self.is_outside(*d)).map(|(_, d)| d);
-        if let (Some(window), Some(first), Some(last)) = (&self.window, outside().next(), outside().last()) {
+        if let (Some(window), Some(first), Some(last)) =
+            (&self.window, outside().next(), outside().next_back())
+        {
             let Window { provider, message, .. } = window;
             let side = match window.from.filter(|from| first < *from) {
                 Some(from) => format!("before {from}"),

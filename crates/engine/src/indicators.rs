@@ -424,10 +424,11 @@ impl Engine {
             diagnostics.push(Diagnostic::new(Reason::SymbolUnknown, "not in the universe").about(&unknown));
         }
         if let Some(still) = &done.still {
+            let unserved = self.0.unserved.at(self.clock().now());
             if scan.policy == DataPolicy::RequireComplete {
-                return Err(incomplete(still.cells(), done.filled.as_ref()));
+                return Err(incomplete(still.cells(), done.filled.as_ref(), unserved.why(still)));
             }
-            diagnostics.extend(diagnose::still_missing(snapshot, still, done.filled.as_ref()));
+            diagnostics.extend(diagnose::still_missing(snapshot, still, done.filled.as_ref(), &unserved));
         }
         diagnostics.extend(diagnose::benchmarks(plan, snapshot));
         if plan.adjustment == Adjustment::SplitsAndDividends {

@@ -43,6 +43,8 @@ pub enum Reason {
     BarsQuarantined,
     /// Splits that are not applied, or that the price does not bear out.
     SplitSuspicious,
+    /// Volume that looks counted twice or more.
+    VolumeSuspicious,
     /// Cells not fetched in time.
     DeadlinePartial,
     /// Cells not fetched for lack of rate budget.
@@ -71,6 +73,7 @@ impl Reason {
             Self::Unsettled => "UNSETTLED",
             Self::BarsQuarantined => "BARS_QUARANTINED",
             Self::SplitSuspicious => "SPLIT_SUSPICIOUS",
+            Self::VolumeSuspicious => "VOLUME_SUSPICIOUS",
             Self::DeadlinePartial => "DEADLINE_PARTIAL",
             Self::RateBudgetPartial => "RATE_BUDGET_PARTIAL",
             Self::UniverseNotPointInTime => "UNIVERSE_NOT_POINT_IN_TIME",
@@ -89,6 +92,7 @@ impl Reason {
             | Self::Unsettled
             | Self::AttributeCoverage
             | Self::SplitSuspicious
+            | Self::VolumeSuspicious
             | Self::ProviderFallback => Severity::Info,
             _ => Severity::Warning,
         }

@@ -345,6 +345,12 @@ pub trait BarSource: Send + Sync {
     /// Its name, e.g. `polygon`.
     fn name(&self) -> Arc<str>;
 
+    /// Whichever of several providers behind it is the first to be asked for daily bars; its own name where there is
+    /// one. Another name in a block's provenance means that this one did not answer.
+    fn primary(&self) -> Arc<str> {
+        self.name()
+    }
+
     /// Answers one question, following pages; every call inside waits for the rate limit.
     fn fetch<'a>(&'a self, ask: &'a BarAsk, errand: Errand) -> Pending<'a, Result<Fetched, SourceError>>;
 

@@ -2,6 +2,9 @@
 //! a step without a split, a day that may still change. Suspicions are shown and never acted upon: a value is kept
 //! as received.
 
+mod panel;
+
+pub use self::panel::{Cliff, cliffs, volume_spikes};
 use crate::bar::{Bar, Field};
 use crate::calendar::Calendar;
 use crate::panel::Split;

@@ -21,6 +21,7 @@ use crate::diagnose;
 use crate::error::EngineError;
 use crate::market::{Engine, held};
 use crate::missing::{Need, missing};
+use crate::origins::{Elsewhere, Origins};
 use crate::resident::Published;
 use crate::run::{Cost, Pin};
 
@@ -57,6 +58,10 @@ pub struct SymbolBars {
     pub symbol: Symbol,
     /// The bars, ascending.
     pub bars: SeriesBars,
+    /// The provider of the newest of them, e.g. `polygon`.
+    pub provider: Arc<str>,
+    /// When it was fetched, where that is known.
+    pub fetched: Option<Timestamp>,
 }
 
 /// The answer to a [`BarsRequest`].
@@ -132,15 +137,19 @@ impl Engine {
         let started = Instant::now();
         let settled = self.settle(request).await?;
         let series = self.take(&settled, &settled.known, request).await;
+        let (mut elsewhere, primary) = (Elsewhere::default(), &settled.published.snapshot.provider);
+        elsewhere.add(&series, primary);
+        let mut diagnostics = settled.diagnostics;
+        diagnostics.extend(elsewhere.diagnostics(primary));
         Ok(BarsAnswer {
-            published: settled.published,
             series,
             failed: settled.failed,
             complete: settled.complete,
-            diagnostics: settled.diagnostics,
+            diagnostics,
             cost: settled.cost,
             provider_calls: settled.provider_calls,
             elapsed: started.elapsed(),
+            published: settled.published,
         })
     }
 
@@ -259,7 +268,7 @@ impl Engine {
                     .universe
                     .find(symbol.as_str())
                     .map(|id| (id, &*snapshot.daily, &*snapshot.daily_raw)),
-                Some((universe, adjusted, raw)) => {
+                Some((universe, adjusted, raw, _)) => {
                     universe.find(symbol.as_str()).map(|id| (id, adjusted, raw))
                 }
             };
@@ -276,7 +285,11 @@ impl Engine {
                 bars.sessions.drain(..cut);
                 bars.columns.iter_mut().for_each(|column| drop(column.drain(..cut)));
             }
-            series.push(SymbolBars { symbol: symbol.clone(), bars });
+            let origins = beside.as_ref().map_or(&*settled.published.origins, |(.., origins)| origins);
+            let origin = bars.sessions.last().and_then(|newest| origins.at(symbol, *newest));
+            let provider = origin.map_or(&snapshot.provider, |origin| &origin.provider).clone();
+            let fetched = origin.map(|origin| origin.fetched_at);
+            series.push(SymbolBars { symbol: symbol.clone(), bars, provider, fetched });
         }
         series
     }
@@ -317,19 +330,19 @@ impl Engine {
         at: Timestamp,
         symbols: &[Symbol],
         sessions: &[SessionDate],
-    ) -> (Universe, Panel, Panel) {
+    ) -> (Universe, Panel, Panel, Origins) {
         let listings = symbols.iter().cloned().map(Listing::new);
         let universe = Universe::new("beside", 0, at, listings);
         let mut state = self.0.state.lock().await;
         // Only these symbols' own blocks, besides the market days.
         let others: BTreeMap<_, _> =
             state.symbols.extract_if(.., |symbol, _| universe.find(symbol.as_str()).is_none()).collect();
-        let blocks = self.blocks(&mut state, sessions).await;
+        let (blocks, origins) = self.blocks(&mut state, sessions).await;
         state.symbols.extend(others);
         let splits = state.splits.clone();
         drop(state);
         let (adjusted, raw) = Panel::build(&universe, sessions, &blocks, &splits, self.0.config.threads);
-        (universe, adjusted, raw)
+        (universe, adjusted, raw, origins)
     }
 }
 

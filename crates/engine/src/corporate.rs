@@ -10,7 +10,7 @@ use panscan_core::dividend::Dividends;
 use panscan_core::panel::{Panel, Split, Splits};
 use panscan_core::port::{Dividend, SourceError};
 use panscan_core::snapshot::Snapshot;
-use panscan_core::suspicion::{SplitEvidence, split_evidence};
+use panscan_core::suspicion::{Cliff, SplitEvidence, cliffs, split_evidence};
 use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{SessionDate, Timestamp};
 
@@ -194,6 +194,13 @@ pub(crate) fn doubtful(snapshot: &Snapshot, splits: &Splits) -> Vec<(SymbolId, S
             let why = format!("{symbol} by a factor of {factor:.4} on {execution}: {why}");
             found.entry(id).or_insert(why);
         }
+    }
+    for Cliff { symbol: id, session, ratio: (from, to) } in
+        cliffs(&snapshot.daily_raw, &snapshot.universe, splits)
+    {
+        let symbol = snapshot.universe.symbol(id);
+        let why = format!("{symbol} moved on {session} as if split {to} for {from}, and no split is listed");
+        found.entry(id).or_insert(why);
     }
     found.into_iter().collect()
 }

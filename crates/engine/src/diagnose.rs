@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use panscan_core::Kind;
+use panscan_core::bar::Field;
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::Missing;
 use panscan_core::diagnostic::{Diagnostic, Reason};
@@ -129,6 +130,31 @@ pub(crate) fn doubtful_splits(published: &Published, population: &Population) ->
     let message = format!("doubtful splits, shown and not repaired, e.g. {first}");
     let found = Diagnostic::new(Reason::SplitSuspicious, message);
     Some(found.about(mine.iter().map(|(id, _)| universe.symbol(*id))))
+}
+
+/// Symbols of the population whose newest volume is out of line, where the plan reads volume.
+pub(crate) fn spikes(plan: &Plan, published: &Published, population: &Population) -> Option<Diagnostic> {
+    if !plan.nodes.iter().any(|node| node.op == Op::Field(Field::Volume)) {
+        return None;
+    }
+    let mine: Vec<_> = published.spikes.iter().filter(|(id, _)| population.contains(*id)).collect();
+    let (first, ratio) = mine.first()?;
+    let universe = &published.snapshot.universe;
+    let message = format!(
+        "volume that looks counted twice or more, kept as received, e.g. {} at {ratio:.1} times its median",
+        universe.symbol(*first)
+    );
+    let found = Diagnostic::new(Reason::VolumeSuspicious, message);
+    Some(found.about(mine.iter().map(|(id, _)| universe.symbol(*id))))
+}
+
+/// Bars that the plan reads and that came from another provider than the first one.
+pub(crate) fn elsewhere(plan: &Plan, published: &Published, population: &Population) -> Vec<Diagnostic> {
+    let snapshot = &published.snapshot;
+    let sessions = snapshot.daily.sessions();
+    let read = if plan.is_recursive() { sessions.len() } else { plan.bars_read() as usize };
+    let Some(since) = sessions.get(sessions.len().saturating_sub(read)) else { return Vec::new() };
+    published.origins.elsewhere(snapshot, &snapshot.provider, population, *since)
 }
 
 /// Attributes that the plan reads and some of the population lack.

@@ -20,6 +20,7 @@ mod market;
 mod memo;
 mod missing;
 mod notes;
+mod origins;
 mod plans;
 mod refresh;
 mod requeue;

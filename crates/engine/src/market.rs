@@ -26,6 +26,7 @@ use crate::flight::Flights;
 use crate::intraday::Intraday;
 use crate::memo::NodeMemo;
 use crate::notes::{self, RefusedNote};
+use crate::origins::Origins;
 use crate::plans::Plans;
 use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
@@ -321,8 +322,11 @@ impl Engine {
         let start = calendar.history_start(newest, inner.config.history_daily);
         let sessions: Arc<[SessionDate]> = calendar.sessions(start, newest).into();
         let before = inner.resident.showing(newest, state.bars, state.universe.symbols());
-        let (daily, raw) = match before {
-            Some(before) => self.readjusted(&before, &state.splits).await?,
+        let (daily, raw, origins) = match before {
+            Some(before) => {
+                let (daily, raw) = self.readjusted(&before, &state.splits).await?;
+                (daily, raw, before.origins.clone())
+            }
             None => self.built(&mut state, &sessions).await?,
         };
         let held = held(&state, &sessions);
@@ -343,10 +347,10 @@ impl Engine {
             daily_raw: raw,
             daily_paid: Arc::default(),
             held: Arc::new(held),
-            provider: inner.parts.source.name(),
+            provider: inner.parts.source.primary(),
         };
-        let published =
-            Arc::new(Published::new(snapshot, (state.version, state.bars), &splits, &state.refused));
+        let versions = (state.version, state.bars);
+        let published = Arc::new(Published::new(snapshot, versions, &splits, &state.refused, origins));
         if latest {
             inner.resident.publish(published.clone());
         } else {
@@ -360,19 +364,19 @@ impl Engine {
         &self,
         state: &mut State,
         sessions: &Arc<[SessionDate]>,
-    ) -> Result<(Arc<Panel>, Arc<Panel>), EngineError> {
-        let blocks = self.blocks(state, sessions).await;
+    ) -> Result<(Arc<Panel>, Arc<Panel>, Arc<Origins>), EngineError> {
+        let (blocks, origins) = self.blocks(state, sessions).await;
         let (universe, splits) = (state.universe.clone(), state.splits.clone());
         let (axis, threads) = (sessions.clone(), self.0.config.threads);
         let build = move || Panel::build(&universe, &axis, &blocks, &splits, threads);
         let (daily, raw) = tokio::task::spawn_blocking(build)
             .await
             .map_err(|error| EngineError::Internal(format!("the panel was not built: {error}")))?;
-        Ok((Arc::new(daily), Arc::new(raw)))
+        Ok((Arc::new(daily), Arc::new(raw), Arc::new(origins)))
     }
 
     /// Reads the blocks of these sessions; what the store lost meanwhile is no longer held.
-    pub(crate) async fn blocks(&self, state: &mut State, sessions: &[SessionDate]) -> Vec<Block> {
+    pub(crate) async fn blocks(&self, state: &mut State, sessions: &[SessionDate]) -> (Vec<Block>, Origins) {
         let inner = &self.0;
         let days: Vec<SessionDate> = sessions.iter().copied().filter(|d| state.days.contains(d)).collect();
         let mut keys: Vec<BlockKey> = days.iter().map(|d| BlockKey::Day(*d)).collect();
@@ -389,7 +393,10 @@ impl Engine {
                 BlockKey::Symbol(_, symbol) => drop(state.symbols.remove(symbol)),
             }
         }
-        found.into_iter().flatten().map(|f| f.block).collect()
+        let market = found[..days.len()].iter().flatten().count();
+        let blocks: Vec<Block> = found.into_iter().flatten().map(|f| f.block).collect();
+        let origins = Origins::of(&blocks, market);
+        (blocks, origins)
     }
 }
 

@@ -8,11 +8,13 @@ use arc_swap::ArcSwapOption;
 use panscan_core::calendar::Calendar;
 use panscan_core::snapshot::Snapshot;
 use panscan_core::split::Splits;
+use panscan_core::suspicion::volume_spikes;
 use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{SessionDate, Timestamp};
 
 use crate::corporate;
 use crate::notes::RefusedNote;
+use crate::origins::Origins;
 
 /// Snapshots that are kept at most, however long they could be pinned: each is a whole panel.
 const KEPT_MAX: usize = 8;
@@ -34,7 +36,11 @@ pub struct Published {
     pub(crate) outdated_at: Timestamp,
     /// The splits that its panel is adjusted for.
     pub(crate) splits: Arc<Splits>,
-    /// Splits of its symbols that are doubtful, with the reason.
+    /// Symbols whose newest volume looks counted twice or more, and how often.
+    pub(crate) spikes: Vec<(SymbolId, f64)>,
+    /// Who its bars came from.
+    pub(crate) origins: Arc<Origins>,
+    /// Splits of its symbols that are doubtful or lacking, with the reason.
     pub(crate) doubtful: Vec<(SymbolId, String)>,
     /// Version of what is held and known that it shows.
     pub(crate) version: u64,
@@ -48,7 +54,10 @@ impl Published {
         (version, bars): (u64, u64),
         splits: &Arc<Splits>,
         refused: &[RefusedNote],
+        origins: Arc<Origins>,
     ) -> Self {
+        let spikes = volume_spikes(&snapshot.daily);
+        let spikes = spikes.into_iter().map(|(id, spike)| (id, spike.ratio)).collect();
         let doubtful = corporate::doubtful(&snapshot, splits);
         let calendar = Calendar::us_equities();
         let panel = &snapshot.daily;
@@ -86,6 +95,8 @@ impl Published {
             refused,
             outdated_at,
             splits: splits.clone(),
+            spikes,
+            origins,
             doubtful,
             version,
             bars,

@@ -249,6 +249,8 @@ impl Engine {
         if plan.touches_bars() {
             diagnostics.extend(diagnose::gaps(&published, &population));
             diagnostics.extend(diagnose::refused(&published, &population));
+            diagnostics.extend(diagnose::spikes(&plan, &published, &population));
+            diagnostics.extend(diagnose::elsewhere(&plan, &published, &population));
             if plan.adjustment != Adjustment::Raw {
                 diagnostics.extend(diagnose::doubtful_splits(&published, &population));
             }

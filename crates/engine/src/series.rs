@@ -295,12 +295,7 @@ impl Engine {
 }
 
 /// Days as bars of the timeframe asked for.
-pub(crate) fn of_days(
-    found: SymbolBars,
-    request: &SeriesRequest,
-    until: Timestamp,
-    provider: &Arc<str>,
-) -> SymbolSeries {
+pub(crate) fn of_days(found: SymbolBars, request: &SeriesRequest, until: Timestamp) -> SymbolSeries {
     let view = View { hours: request.hours, selection: request.selection, until };
     let mut bars = from_days(found.bars, request.timeframe, view);
     match request.range {
@@ -311,7 +306,7 @@ pub(crate) fn of_days(
     if request.limit > 0 {
         bars.keep_last(request.limit);
     }
-    SymbolSeries { symbol: found.symbol, bars, provider: provider.clone(), fetched: None }
+    SymbolSeries { symbol: found.symbol, bars, provider: found.provider, fetched: found.fetched }
 }
 
 impl Job {

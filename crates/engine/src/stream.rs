@@ -26,6 +26,7 @@ use crate::error::EngineError;
 use crate::fill::Filled;
 use crate::intraday::MINUTE;
 use crate::market::Engine;
+use crate::origins::Elsewhere;
 use crate::resident::Published;
 use crate::run::{Cost, Pin, incomplete};
 use crate::series::{self, Job, Outcome, SeriesAnswer, SeriesRequest, SymbolSeries, Trouble, check, of_days};
@@ -205,8 +206,7 @@ impl Engine {
             let days = self.in_days(&request, &pinned.snapshot);
             let answer = self.bars(&days).await?;
             let until = self.shown_at(&request, &answer.published);
-            let provider = answer.published.snapshot.provider.clone();
-            let whole = |found| of_days(found, &request, until, &provider);
+            let whole = |found| of_days(found, &request, until);
             return Ok(SeriesAnswer {
                 until,
                 series: answer.series.into_iter().map(whole).collect(),
@@ -353,14 +353,17 @@ impl Engine {
         tally.end.provider_calls = settled.provider_calls;
         tally.end.complete = settled.complete;
         tally.last.extend(settled.diagnostics.iter().cloned());
-        let provider = &settled.published.snapshot.provider;
+        let (mut elsewhere, primary) = (Elsewhere::default(), &settled.published.snapshot.provider);
         for symbols in settled.known.chunks(TAKEN_AT_ONCE) {
-            for found in self.take(&settled, symbols, days).await {
-                if tally.bars(of_days(found, request, until, provider), reader).await.is_err() {
+            let series = self.take(&settled, symbols, days).await;
+            elsewhere.add(&series, primary);
+            for found in series {
+                if tally.bars(of_days(found, request, until), reader).await.is_err() {
                     return Ok(Err(Gone));
                 }
             }
         }
+        tally.last.extend(elsewhere.diagnostics(primary));
         Ok(Ok(tally))
     }
 }

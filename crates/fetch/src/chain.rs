@@ -347,6 +347,10 @@ impl BarSource for Chain {
         self.0.name.clone()
     }
 
+    fn primary(&self) -> Arc<str> {
+        self.0.order(Kind::Daily).next().map_or_else(|| self.name(), |link| link.source.primary())
+    }
+
     fn fetch<'a>(&'a self, ask: &'a BarAsk, errand: Errand) -> Pending<'a, Result<Fetched, SourceError>> {
         Box::pin(async move {
             let kind = match ask {

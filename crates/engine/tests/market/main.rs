@@ -7,6 +7,7 @@ mod faults;
 mod fetching;
 mod history;
 mod intraday;
+mod origins;
 mod plan;
 mod refresh;
 mod scans;

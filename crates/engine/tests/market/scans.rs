@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use panscan_core::bar::Field;
 use panscan_core::diagnostic::Reason;
 use panscan_core::scan::DataPolicy;
+use panscan_core::time::SessionDate;
 use panscan_engine::EngineError;
 use tokio::time::Instant;
 
@@ -169,4 +171,49 @@ async fn a_caller_that_leaves_stops_the_calls() {
     let left = desk.calls();
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(desk.calls(), left, "no call is made for a caller that left");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn volume_that_came_twice_and_a_step_without_a_split_are_shown_and_kept() {
+    let desk = Desk::new(40, 40).await;
+    let bar = async |symbol: &str, session: SessionDate, price: f64, volume: f64| {
+        let bar =
+            format!(r#"{{"o":{price},"h":{price},"l":{price},"c":{price},"v":{volume},"vw":{price},"n":9}}"#);
+        let late = format!(r#"{{"late_bar":{{"symbol":"{symbol}","session":"{session}","bar":{bar}}}}}"#);
+        desk.control("/_sim/market", &late).await;
+    };
+    // Two that trade every day and have no split.
+    let calm: Vec<(String, Vec<(SessionDate, [f64; Field::COUNT])>)> = desk
+        .sim
+        .symbols()
+        .map(|symbol| (symbol.to_string(), desk.sim.truth(symbol.as_str()).to_vec()))
+        .filter(|(_, truth)| {
+            truth.len() == 40 && truth.windows(2).all(|w| (0.8..1.25).contains(&(w[1].1[0] / w[0].1[3])))
+        })
+        .take(2)
+        .collect();
+    let [(twice, history), (cliff, fallen)] = &calm[..] else { panic!("{} calm symbols", calm.len()) };
+    let (newest, last) = *history.last().unwrap();
+    let volume = 20.0 * history.iter().map(|(_, bar)| bar[4]).fold(0.0, f64::max);
+    bar(twice, newest, last[3], volume).await;
+    for (session, _) in &fallen[35..] {
+        bar(cliff, *session, (fallen[34].1[3] * 100.0 / 3.0).round() / 100.0, 3.0 * fallen[34].1[4]).await;
+    }
+    let engine = desk.engine(30).await;
+    let answer = engine.scan(&scan_of(&["volume", "sma(volume, 25)"])).await.unwrap();
+    let told = |answer: &panscan_engine::ScanAnswer, reason, name: &str| {
+        let mut told = answer.diagnostics.iter().filter(|d| d.reason == reason);
+        told.any(|d| d.symbols.iter().any(|symbol| symbol.as_str() == name))
+    };
+    assert!(told(&answer, Reason::VolumeSuspicious, twice), "{:?}", answer.diagnostics);
+    assert!(told(&answer, Reason::SplitSuspicious, cliff), "{:?}", answer.diagnostics);
+    assert!(!told(&answer, Reason::SplitSuspicious, twice));
+    let at = answer
+        .rows
+        .symbols
+        .iter()
+        .position(|id| answer.published.snapshot.universe.symbol(*id).as_str() == twice.as_str());
+    assert_eq!(numbers(&answer, 0)[at.unwrap()], volume, "kept as received");
+    let price = engine.scan(&scan_of(&["close"])).await.unwrap();
+    assert!(price.diagnostics.iter().all(|d| d.reason != Reason::VolumeSuspicious), "nobody reads volume");
 }

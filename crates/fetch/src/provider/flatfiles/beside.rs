@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use panscan_core::panel::Split;
 use panscan_core::port::{
-    BarAsk, BarSource, Dividend, Errand, Fetched, Offers, Pending, Rename, SourceError, SourceStats,
-    SourceStatus,
+    BarAsk, BarSource, Dividend, Errand, Fetched, Offers, Pending, Rename, SourceError, SourceHealth,
+    SourceStats, SourceStatus,
 };
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe};
@@ -54,6 +54,10 @@ impl WithFiles {
 impl BarSource for WithFiles {
     fn name(&self) -> Arc<str> {
         self.provider.name()
+    }
+
+    fn primary(&self) -> Arc<str> {
+        self.provider.primary()
     }
 
     fn fetch<'a>(&'a self, ask: &'a BarAsk, errand: Errand) -> Pending<'a, Result<Fetched, SourceError>> {
@@ -102,5 +106,9 @@ impl BarSource for WithFiles {
 
     fn stats(&self) -> SourceStats {
         self.provider.stats()
+    }
+
+    fn health(&self) -> Vec<SourceHealth> {
+        self.provider.health()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use panscan_core::bar::Field;
 use panscan_core::diagnostic::Reason;
 use panscan_core::scan::DataPolicy;
 use panscan_core::time::SessionDate;
@@ -183,7 +182,7 @@ async fn volume_that_came_twice_and_a_step_without_a_split_are_shown_and_kept() 
         desk.control("/_sim/market", &late).await;
     };
     // Two that trade every day and have no split.
-    let calm: Vec<(String, Vec<(SessionDate, [f64; Field::COUNT])>)> = desk
+    let calm: Vec<_> = desk
         .sim
         .symbols()
         .map(|symbol| (symbol.to_string(), desk.sim.truth(symbol.as_str()).to_vec()))

@@ -11,7 +11,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 from market import settled, told
-from panscan.v1 import market_data_pb2, market_data_pb2_grpc, scanner_pb2, types_pb2
+from panscan.v1 import indicators_pb2, indicators_pb2_grpc, market_data_pb2, market_data_pb2_grpc
+from panscan.v1 import scanner_pb2, scanner_pb2_grpc, types_pb2
 from panscan_client import Panscan
 from processes import Server, Sim, folder, run
 
@@ -63,6 +64,37 @@ class Answers(unittest.TestCase):
         scan = self.market.scan(form="rows")
         self.assertEqual(len(scan.symbols), 50)
         self.assertIn("close", scan.cells)
+
+    def test_the_registry_is_listed_by_pages_that_do_not_overlap(self):
+        stub = indicators_pb2_grpc.IndicatorsStub(self.market.channel)
+        names, token = [], ""
+        while True:
+            page = stub.ListFunctions(indicators_pb2.ListFunctionsRequest(page_size=40, page_token=token))
+            names += [function.name for function in page.functions]
+            token = page.next_page_token
+            if not token:
+                break
+        self.assertEqual(len(names), len(set(names)))
+        self.assertLessEqual({"close", "sma", "rsi", "rank", "sector", "market_cap", "if"}, set(names))
+        whole = stub.ListFunctions(indicators_pb2.ListFunctionsRequest(page_size=1000))
+        self.assertEqual([function.name for function in whole.functions], names)
+        [sma] = [function for function in whole.functions if function.name == "sma"]
+        self.assertEqual([p.name for p in sma.parameters], ["x", "n"])
+        self.assertEqual((sma.parameters[0].default_value, sma.lookback), ("close", "n-1"))
+        with self.assertRaises(grpc.RpcError) as caught:
+            stub.ListFunctions(indicators_pb2.ListFunctionsRequest(page_token="ab12"))
+        self.assertEqual(details(caught.exception)["google.rpc.ErrorInfo"][0].reason, "PAGE_TOKEN_MISMATCH")
+
+    def test_snapshots_that_can_be_pinned_are_listed(self):
+        scan = self.market.scan(columns=["close"])
+        stub = scanner_pb2_grpc.ScannerStub(self.market.channel)
+        listed = stub.ListSnapshots(scanner_pb2.ListSnapshotsRequest()).snapshots
+        [newest] = [s for s in listed if s.snapshot_id == scan.header.snapshot_id]
+        self.assertEqual((newest.symbols, list(newest.timeframes)), (50, ["1d"]))
+        self.assertGreater(newest.expire_time.ToDatetime(), newest.create_time.ToDatetime())
+        for snapshot in listed:
+            again = self.market.scan(columns=["close"], snapshot_id=snapshot.snapshot_id)
+            self.assertEqual(again.header.snapshot_id, snapshot.snapshot_id)
 
     def test_an_unknown_function_is_named_with_its_place_and_a_suggestion(self):
         filter = "rsi(14) < 30 and smaa(20) > close"

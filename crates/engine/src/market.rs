@@ -260,6 +260,12 @@ impl Engine {
             .ok_or_else(|| EngineError::SnapshotExpired { id: id.chars().take(64).collect() })
     }
 
+    /// The snapshots that can be pinned, newest first, with the instant after which each may be gone.
+    #[must_use]
+    pub fn snapshots(&self) -> Vec<(Arc<Published>, Timestamp)> {
+        self.0.resident.pinnable(self.0.parts.clock.now())
+    }
+
     /// Counters for operators.
     #[must_use]
     pub fn stats(&self) -> EngineStats {

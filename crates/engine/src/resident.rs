@@ -160,6 +160,25 @@ impl Resident {
         kept.iter().find(|p| shows(p) && **p.snapshot.universe.symbols() == *symbols).cloned()
     }
 
+    /// Those that can be pinned, newest first, with the instant after which each may be gone.
+    pub(crate) fn pinnable(&self, now: Timestamp) -> Vec<(Arc<Published>, Timestamp)> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<_> =
+            kept.iter().map(|p| (p.clone(), p.snapshot.created.after(self.ttl))).collect();
+        drop(kept);
+        if let Some(current) = self.current() {
+            // The newest stays for as long as it is that, and its time to live after.
+            let until = now.after(self.ttl);
+            match found.iter_mut().find(|(p, _)| Arc::ptr_eq(p, &current)) {
+                Some(entry) => entry.1 = until,
+                None => found.push((current, until)),
+            }
+        }
+        found.retain(|(_, until)| now < *until);
+        found.sort_by_key(|(p, _)| std::cmp::Reverse(p.snapshot.epoch));
+        found
+    }
+
     /// A snapshot that ends with `newest` and shows `version`.
     pub(crate) fn ending(&self, newest: SessionDate, version: u64) -> Option<Arc<Published>> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

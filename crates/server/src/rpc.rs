@@ -70,7 +70,7 @@ pub async fn serve(listener: TcpListener, host: Arc<Host>, stop: CancellationTok
         .add_service(compressed!(ScannerServer::new(scanner::Scanner(host.clone()))))
         .add_service(compressed!(MarketDataServer::new(market_data::MarketData(host.clone()))))
         .add_service(compressed!(UniversesServer::new(universes::Universes(host.clone()))))
-        .add_service(compressed!(IndicatorsServer::new(indicators::Indicators)))
+        .add_service(compressed!(IndicatorsServer::new(indicators::Indicators(host.clone()))))
         .add_service(compressed!(AdminServer::new(admin::Admin { host, stop: stop.clone() })))
         .add_service(health_service);
     // Both versions: the Python client still asks with v1alpha, everyone else with v1.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use futures::Stream;
 use panscan_core::expr;
+use panscan_core::plan::Digest;
 use panscan_core::scan::ScanSpec;
-use panscan_engine::{Pin as Snapshots, ScanRequest};
+use panscan_engine::{Pin as Snapshots, Published, ScanRequest};
 use panscan_proto::convert::answer::columns;
 use panscan_proto::convert::expression::ExpressionFault;
+use panscan_proto::convert::listing::{page, snapshot};
 use panscan_proto::convert::plan::plan_nodes;
 use panscan_proto::convert::request;
 use panscan_proto::v1::scanner_server::Scanner as Service;
@@ -23,6 +25,8 @@ use crate::host::Host;
 
 /// The name that binds page tokens to this method.
 const SCAN: &str = "Scanner.ScanUniverse";
+/// The same of the list of snapshots.
+const LIST_SNAPSHOTS: &str = "Scanner.ListSnapshots";
 
 /// The service.
 pub(super) struct Scanner(pub(super) Arc<Host>);
@@ -169,9 +173,25 @@ impl Service for Scanner {
 
     async fn list_snapshots(
         &self,
-        _: Request<v1::ListSnapshotsRequest>,
+        request: Request<v1::ListSnapshotsRequest>,
     ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
-        Err(status::not_in_this_build("ListSnapshots"))
+        call::admitted(&self.0)?;
+        let asked = request.get_ref();
+        let snapshots = self.0.engine().map_err(status::of)?.snapshots();
+        // The list changes under its reader: a page goes on after the snapshot that ended the one before.
+        let after = match asked.page_token.as_str() {
+            "" => None,
+            token => Some(token::read(LIST_SNAPSHOTS, Digest(0), token)?),
+        };
+        let older = |p: &Published| after.as_ref().is_none_or(|page| p.snapshot.epoch < page.skip as u64);
+        let snapshots: Vec<_> = snapshots.into_iter().filter(|(p, _)| older(p)).collect();
+        let (range, more) = page(asked.page_size, 0, snapshots.len())?;
+        let last = range.end.checked_sub(1).map_or(0, |last| snapshots[last].0.snapshot.epoch);
+        let next = Page { snapshot: String::new(), skip: usize::try_from(last).unwrap_or(usize::MAX) };
+        Ok(Response::new(v1::ListSnapshotsResponse {
+            next_page_token: token::following(LIST_SNAPSHOTS, Digest(0), &next, more),
+            snapshots: snapshots[range].iter().map(|(p, until)| snapshot(&p.snapshot, *until)).collect(),
+        }))
     }
 
     async fn create_saved_scan(

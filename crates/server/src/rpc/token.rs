@@ -46,6 +46,16 @@ pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, V
     }
 }
 
+/// Entries of earlier pages of a list; an empty token is the first page.
+pub(super) fn skip(method: &str, request: Digest, token: &str) -> Result<usize, Violations> {
+    if token.is_empty() { Ok(0) } else { read(method, request, token).map(|page| page.skip) }
+}
+
+/// The token of the page after this one; empty after the last.
+pub(super) fn following(method: &str, request: Digest, page: &Page, more: bool) -> String {
+    if more { write(method, request, page) } else { String::new() }
+}
+
 /// What a token is bound to: the request without its paging.
 pub(super) fn bound_to(bare: &impl Message) -> Digest {
     Digest::of(&hex(&bare.encode_to_vec()))

@@ -44,7 +44,7 @@ impl Service for Indicators {
         let skip = token::skip(LIST_FUNCTIONS, list, &asked.page_token)?;
         let functions: Vec<_> = indicator::all().filter(|d| d.is_present()).collect();
         let (range, more) = page(asked.page_size, skip, functions.len())?;
-        let next = Page { snapshot: String::new(), skip: range.end };
+        let next = Page { skip: range.end, ..Page::default() };
         Ok(Response::new(v1::ListFunctionsResponse {
             next_page_token: token::following(LIST_FUNCTIONS, list, &next, more),
             functions: functions[range].iter().map(|definition| function(definition)).collect(),

@@ -187,7 +187,7 @@ impl Service for Scanner {
         let snapshots: Vec<_> = snapshots.into_iter().filter(|(p, _)| older(p)).collect();
         let (range, more) = page(asked.page_size, 0, snapshots.len())?;
         let last = range.end.checked_sub(1).map_or(0, |last| snapshots[last].0.snapshot.epoch);
-        let next = Page { snapshot: String::new(), skip: usize::try_from(last).unwrap_or(usize::MAX) };
+        let next = Page { skip: usize::try_from(last).unwrap_or(usize::MAX), ..Page::default() };
         Ok(Response::new(v1::ListSnapshotsResponse {
             next_page_token: token::following(LIST_SNAPSHOTS, Digest(0), &next, more),
             snapshots: snapshots[range].iter().map(|(p, until)| snapshot(&p.snapshot, *until)).collect(),

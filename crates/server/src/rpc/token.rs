@@ -6,7 +6,7 @@ use panscan_proto::Violations;
 use prost::Message;
 
 /// Where a page starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
     /// The snapshot that the chain of pages runs on.
     pub(super) snapshot: String,

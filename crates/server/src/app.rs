@@ -5,25 +5,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use panscan_cache::{CacheError, RedisConfig, Tiers, TiersConfig};
+use panscan_cache::{CacheError, RedisConfig, RedisScripts, Tiers, TiersConfig};
 use panscan_core::Kind;
-use panscan_core::port::{BarSource, Clock, SourceError};
+use panscan_core::limit::Quota;
+use panscan_core::port::{BarSource, Clock, Pending, SourceError};
 use panscan_core::universe::Listing;
 use panscan_cpu::{CpuBackend, CpuError};
 use panscan_engine::{Engine, EngineConfig, EngineError, Parts};
-use panscan_fetch::{CallConfig, FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, WithFiles};
+use panscan_fetch::{
+    Alpaca, AlpacaConfig, AlpacaFeed, AlphaVantage, AlphaVantageConfig, CallConfig, Chain, ChainConfig,
+    FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Scripts, SharedLimit, WithFiles, Yahoo,
+    YahooConfig,
+};
 use panscan_universe::{UniverseError, read_universe_file};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{FixedClock, ProviderClock, SystemClock};
-use crate::config::{ClockSetting, Settings};
+use crate::config::{ClockSetting, Provider, Settings};
 use crate::host::{Host, Phase};
 use crate::rpc;
 
 /// The provider's own address.
 const POLYGON_URL: &str = "https://api.polygon.io";
+/// Folder below the store in which calls are written down, so that a restart does not forget them.
+const LEDGERS: &str = "limits";
+/// Longest wait for Redis before a call is made on the server's own share.
+const LIMIT_TIMEOUT: Duration = Duration::from_millis(100);
 /// First wait before a start that failed is tried again; it doubles up to a minute.
 const START_AGAIN: Duration = Duration::from_millis(500);
 
@@ -97,7 +106,7 @@ pub async fn start(settings: &Settings) -> Result<Running, AppError> {
     let listener = TcpListener::bind(addr).await.map_err(|source| AppError::Bind { addr, source })?;
     let grpc = listener.local_addr().map_err(|source| AppError::Bind { addr, source })?;
     let store = store(Some(settings.tiers.store.clone()), settings)?;
-    let source = source(settings)?;
+    let source = source(settings, Ledger::Kept)?;
     let compute = Arc::new(CpuBackend::new(settings.compute.threads)?);
 
     let stop = CancellationToken::new();
@@ -159,16 +168,73 @@ impl Running {
     }
 }
 
-/// The provider's client.
+/// Whether calls are written down for the next process. One process at a time can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ledger {
+    /// They are.
+    Kept,
+    /// A single call beside a server that may run is not worth it.
+    Off,
+}
+
+/// The providers, in the order in which they are asked.
 ///
 /// # Errors
 ///
-/// [`AppError::Fetch`] when it cannot be built.
-pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
+/// [`AppError::Fetch`] when one cannot be built.
+pub fn source(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>, AppError> {
     let provider = &settings.provider;
-    let key = provider.api_key.as_ref().map(|key| panscan_fetch::Secret::new(key.expose()));
-    let url = provider.url.clone().unwrap_or_else(|| POLYGON_URL.to_owned());
-    let calls = CallConfig {
+    let first = polygon(settings, ledger)?;
+    if provider.others.is_empty() {
+        return Ok(first);
+    }
+    let clock = Arc::new(SystemClock);
+    let mut sources = vec![first];
+    for other in &provider.others {
+        sources.push(match other {
+            Provider::Alpaca { url, key, iex } => {
+                let url = url.as_deref().unwrap_or(AlpacaConfig::URL);
+                let key = Some((secret(&key.0), secret(&key.1)));
+                let mut config = AlpacaConfig::new(url, key, quota(AlpacaConfig::QUOTA)?, clock.clone());
+                config.calls = calls(settings, ledger, config.calls);
+                config.feed = if *iex { AlpacaFeed::Iex } else { AlpacaFeed::Sip };
+                Arc::new(Alpaca::new(config)?)
+            }
+            Provider::Yahoo { url } => {
+                let url = url.as_deref().unwrap_or(YahooConfig::URL);
+                let mut config = YahooConfig::new(url, quota(YahooConfig::QUOTA)?, clock.clone());
+                config.calls = calls(settings, ledger, config.calls);
+                Arc::new(Yahoo::new(config)?)
+            }
+            Provider::AlphaVantage { url, key } => {
+                let url = url.as_deref().unwrap_or(AlphaVantageConfig::URL);
+                let quota = quota(AlphaVantageConfig::QUOTA)?;
+                let mut config = AlphaVantageConfig::new(url, Some(secret(key)), quota, clock.clone());
+                config.calls = calls(settings, ledger, config.calls);
+                Arc::new(AlphaVantage::new(config)?)
+            }
+        });
+    }
+    let config = ChainConfig { compare: provider.compare, ..ChainConfig::new(sources, clock) };
+    Ok(Arc::new(Chain::new(config)?))
+}
+
+fn secret(value: &crate::config::Secret) -> panscan_fetch::Secret {
+    panscan_fetch::Secret::new(value.expose())
+}
+
+fn quota(text: &str) -> Result<Quota, AppError> {
+    text.parse().map_err(|error: panscan_core::Error| {
+        FetchError::Setting { field: "limit", message: error.to_string() }.into()
+    })
+}
+
+/// How calls are sent, repeated and remembered; what a provider has of its own stays as `of` has it.
+fn calls(settings: &Settings, ledger: Ledger, of: CallConfig) -> CallConfig {
+    let provider = &settings.provider;
+    CallConfig {
+        ledger: (ledger == Ledger::Kept).then(|| settings.tiers.store.join(LEDGERS)),
+        ca_file: provider.ca_file.clone(),
         max_connections: provider.connections_max,
         max_pool_size: provider.idle_max,
         connect_timeout: provider.connect_timeout,
@@ -176,9 +242,28 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
         total_timeout: provider.total_timeout,
         max_retries: provider.retries_max,
         retry_factor: provider.backoff,
-        ..CallConfig::new(provider.quota)
+        ..of
+    }
+}
+
+/// The first provider, with its flat files where their keys are given.
+fn polygon(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>, AppError> {
+    let provider = &settings.provider;
+    let key = provider.api_key.as_ref().map(secret);
+    let url = provider.url.clone().unwrap_or_else(|| POLYGON_URL.to_owned());
+    // With Redis the servers agree call by call; without it each keeps to its part.
+    let shared = match &settings.redis.url {
+        Some(redis) => Some(SharedLimit {
+            scripts: Arc::new(RedisLink(RedisScripts::open(redis.expose())?)),
+            prefix: settings.redis.prefix.clone(),
+            timeout: LIMIT_TIMEOUT,
+            peers: provider.peers,
+        }),
+        None => None,
     };
-    let config = PolygonConfig::new(url, key, provider.quota, Arc::new(SystemClock));
+    let quota = if shared.is_some() { provider.quota } else { provider.share };
+    let config = PolygonConfig::new(url, key, quota, Arc::new(SystemClock));
+    let calls = CallConfig { shared, ..calls(settings, ledger, CallConfig::new(quota)) };
     let polygon: Arc<dyn BarSource> = Arc::new(Polygon::new(PolygonConfig { calls, ..config })?);
     let Some(files) = &settings.files else { return Ok(polygon) };
     let config = FlatFilesConfig {
@@ -189,12 +274,30 @@ pub fn source(settings: &Settings) -> Result<Arc<dyn BarSource>, AppError> {
         ..FlatFilesConfig::new(
             files.endpoint.as_deref().unwrap_or(FlatFilesConfig::ENDPOINT),
             files.bucket.as_deref().unwrap_or(FlatFilesConfig::BUCKET),
-            panscan_fetch::Secret::new(files.access_key.expose()),
-            panscan_fetch::Secret::new(files.secret_key.expose()),
+            secret(&files.access_key),
+            secret(&files.secret_key),
             Arc::new(SystemClock),
         )
     };
     Ok(Arc::new(WithFiles::new(polygon, FlatFiles::new(config)?)))
+}
+
+/// The tiers' way to Redis, as the limiter takes it: neither knows the other.
+struct RedisLink(RedisScripts);
+
+impl Scripts for RedisLink {
+    fn connect(&self) -> Pending<'_, bool> {
+        Box::pin(self.0.connect())
+    }
+
+    fn run<'a>(
+        &'a self,
+        script: &'static str,
+        key: &'a str,
+        arguments: &'a [String],
+    ) -> Pending<'a, Option<Vec<i64>>> {
+        Box::pin(self.0.run(script, key, arguments))
+    }
 }
 
 /// The tiers.

@@ -55,8 +55,18 @@ pub struct ProviderSettings {
     pub api_key: Option<Secret>,
     /// Where it answers; unset is its own address.
     pub url: Option<String>,
-    /// What it allows this server, burst and share of the key included.
+    /// Who is asked after it, in this order.
+    pub others: Vec<Provider>,
+    /// Whether the same bars are asked of two of them and compared.
+    pub compare: bool,
+    /// What it allows the key.
     pub quota: Quota,
+    /// This server's equal part of that.
+    pub share: Quota,
+    /// Servers that share the key.
+    pub peers: u32,
+    /// Certificates that are trusted beside the system's own.
+    pub ca_file: Option<PathBuf>,
     /// Longest silence inside one call.
     pub read_timeout: Duration,
     /// Longest call.
@@ -84,6 +94,32 @@ pub struct FileSettings {
     pub access_key: Secret,
     /// What signs them.
     pub secret_key: Secret,
+}
+
+/// A provider that is asked where the first one does not answer. No address is its own one.
+#[derive(Debug, Clone)]
+pub enum Provider {
+    /// Alpaca.
+    Alpaca {
+        /// Where it answers.
+        url: Option<String>,
+        /// Id and secret of the key.
+        key: (Secret, Secret),
+        /// The feed is that of one exchange.
+        iex: bool,
+    },
+    /// Yahoo.
+    Yahoo {
+        /// Where it answers.
+        url: Option<String>,
+    },
+    /// Alpha Vantage.
+    AlphaVantage {
+        /// Where it answers.
+        url: Option<String>,
+        /// Its key.
+        key: Secret,
+    },
 }
 
 /// Fetching and streaming.
@@ -246,10 +282,7 @@ fn provider(layers: &mut Layers<'_>) -> ProviderSettings {
             "differs from POLYGON_API_KEY; both name the same key, unset one of them",
         );
     }
-    layers.get(&names::PROVIDERS, |text| match text {
-        "polygon" | "massive" => Ok(()),
-        _ => Err("expected polygon; no other provider is in this build".to_owned()),
-    });
+    let others = others(layers);
     let url = layers.find(&names::PROVIDER_URL, value::url(&["http", "https"]));
     layers.find(&names::STREAM_URL, value::url(&["ws", "wss"]));
     let quota = layers.get(&names::RATE_LIMIT, |text| {
@@ -258,9 +291,9 @@ fn provider(layers: &mut Layers<'_>) -> ProviderSettings {
     });
     let burst = layers.get(&names::RATE_BURST, value::count(1, 100_000));
     let peers = narrow(layers.get(&names::LIMIT_PEERS, value::count(1, 1_000)));
-    let quota = match share(quota, peers) {
-        Some(share) if share.is_unlimited() => share,
-        Some(share) => share.with_burst(narrow(burst) / peers),
+    let (quota, share) = match share(quota, peers) {
+        Some(share) if share.is_unlimited() => (quota, share),
+        Some(share) => (quota.with_burst(narrow(burst)), share.with_burst((narrow(burst) / peers).max(1))),
         None => {
             let origin = layers.origin(&names::LIMIT_PEERS);
             layers.problem(
@@ -268,14 +301,19 @@ fn provider(layers: &mut Layers<'_>) -> ProviderSettings {
                 origin,
                 format!("{peers} servers cannot share {quota}: less than one call each; lower it"),
             );
-            quota
+            (quota, quota)
         }
     };
     let (short, long) = (Duration::from_millis(1), Duration::from_secs(3_600));
     ProviderSettings {
         api_key: polygon.or(massive),
         url,
+        others,
+        compare: layers.get(&names::PROVIDERS_COMPARE, value::switch),
         quota,
+        share,
+        peers,
+        ca_file: layers.find(&names::PROVIDER_CA, value::words).map(|path| layers.home(&path)),
         read_timeout: layers.get(&names::READ_TIMEOUT, value::duration_in(short, long)),
         total_timeout: layers.get(&names::TOTAL_TIMEOUT, value::duration_in(short, long)),
         connect_timeout: layers.get(&names::CONNECTION_TIMEOUT, value::seconds),
@@ -284,6 +322,51 @@ fn provider(layers: &mut Layers<'_>) -> ProviderSettings {
         retries_max: narrow(layers.get(&names::MAX_RETRIES, value::count(0, 20))),
         backoff: layers.get(&names::RETRY_BACKOFF_FACTOR, value::backoff),
     }
+}
+
+/// The providers after the first one, with what each needs.
+fn others(layers: &mut Layers<'_>) -> Vec<Provider> {
+    let url = value::url(&["http", "https"]);
+    let alpaca_url = layers.find(&names::ALPACA_URL, &url);
+    let iex = layers.get(&names::ALPACA_FEED, |text| match text {
+        "sip" => Ok(false),
+        "iex" => Ok(true),
+        _ => Err("expected sip or iex".to_owned()),
+    });
+    let id = layers.find(&names::APCA_API_KEY_ID, value::secret);
+    let secret = layers.find(&names::APCA_API_SECRET_KEY, value::secret);
+    let yahoo_url = layers.find(&names::YAHOO_URL, &url);
+    let vantage_url = layers.find(&names::ALPHA_VANTAGE_URL, &url);
+    let vantage_key = layers.find(&names::ALPHA_VANTAGE_API_KEY, value::secret);
+    layers.get(&names::PROVIDERS, |text| {
+        let names: Vec<&str> = text.split(',').map(str::trim).collect();
+        let Some((&("polygon" | "massive"), rest)) = names.split_first() else {
+            return Err("must begin with polygon: the symbols come from it".to_owned());
+        };
+        let mut others = Vec::new();
+        for (at, name) in rest.iter().enumerate() {
+            if rest[..at].contains(name) {
+                return Err(format!("names {name} twice"));
+            }
+            others.push(match *name {
+                "alpaca" => match (&id, &secret) {
+                    (Some(id), Some(secret)) => {
+                        Provider::Alpaca { url: alpaca_url.clone(), key: (id.clone(), secret.clone()), iex }
+                    }
+                    _ => return Err("alpaca needs APCA_API_KEY_ID and APCA_API_SECRET_KEY".to_owned()),
+                },
+                "yahoo" => Provider::Yahoo { url: yahoo_url.clone() },
+                "alphavantage" | "alpha_vantage" => match &vantage_key {
+                    Some(key) => Provider::AlphaVantage { url: vantage_url.clone(), key: key.clone() },
+                    None => return Err("alphavantage needs ALPHA_VANTAGE_API_KEY".to_owned()),
+                },
+                other => {
+                    return Err(format!("{other:?} is none of polygon, alpaca, yahoo, alphavantage"));
+                }
+            });
+        }
+        Ok(others)
+    })
 }
 
 /// The bucket, where both of its keys are given.
@@ -460,13 +543,7 @@ fn later(layers: &mut Layers<'_>) {
         _ => Err("expected a sqlite: or postgres: URL".to_owned()),
     });
     layers.get(&names::REDIS_TTL, value::whole(1, 31_536_000));
-    for entry in [
-        &names::APCA_API_KEY_ID,
-        &names::APCA_API_SECRET_KEY,
-        &names::ALPHA_VANTAGE_API_KEY,
-        &names::XAI_API_KEY,
-        &names::PERPLEXITY_API_KEY,
-    ] {
+    for entry in [&names::XAI_API_KEY, &names::PERPLEXITY_API_KEY] {
         layers.find(entry, value::secret);
     }
     layers.find(&names::OTEL_ENDPOINT, value::url(&["http", "https"]));

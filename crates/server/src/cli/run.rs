@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::serve::ServeOptions;
 use super::stop::Stop;
 use super::{bench, check, demo, fetch, log, reference, scan, serve, sim};
-use crate::app;
+use crate::app::{self, Ledger};
 use crate::config::{self, FlagValues, Problem, Settings, names};
 
 /// How long threads that are still at work may hold up the end.
@@ -60,7 +60,10 @@ fn command(cli: Cli) -> Result<Exit, Failure> {
         Command::Check(args) => {
             let loaded = load(&global, FlagValues::default(), "warn");
             wait(async |_| {
-                check::run(*args, loaded, |settings| app::source(settings).map_err(|e| e.to_string())).await
+                check::run(*args, loaded, |settings| {
+                    app::source(settings, Ledger::Off).map_err(|e| e.to_string())
+                })
+                .await
             })
         }
         Command::Scan(args) => {

@@ -73,12 +73,18 @@ settings! {
     "Provider" {
         POLYGON_API_KEY "POLYGON_API_KEY" "polygon_api_key" Absent("none"), "text", "key of the provider", Active, Secret;
         MASSIVE_API_KEY "MASSIVE_API_KEY" "massive_api_key" Absent("none"), "text", "the same key under the provider's newer name; both set and different is an error", Active, Secret;
-        PROVIDERS "PANSCAN_PROVIDERS" "providers" Value("polygon"), "names, comma-separated", "fallback chain for bars; this build has `polygon`", Active, Plain;
+        PROVIDERS "PANSCAN_PROVIDERS" "providers" Value("polygon"), "names, comma-separated", "fallback chain for bars: `polygon` first, then any of `alpaca`, `yahoo` and `alphavantage`", Active, Plain;
+        PROVIDERS_COMPARE "PANSCAN_PROVIDERS_COMPARE" "providers_compare" Value("off"), "on or off", "asks the next provider of the chain for the same bars and reports where the two disagree", Active, Plain;
+        PROVIDER_CA "PANSCAN_PROVIDER_CA" "provider_ca" Absent("none"), "file, PEM", "certificates that are trusted beside the system's own", Active, Plain;
+        ALPACA_URL "PANSCAN_ALPACA_URL" "alpaca_url" Absent("Alpaca's"), "http(s) URL", "where Alpaca answers; `panscan sim` has it under `/alpaca`", Active, Url;
+        ALPACA_FEED "PANSCAN_ALPACA_FEED" "alpaca_feed" Value("sip"), "sip or iex", "feed of Alpaca; iex is a small part of the market's volume", Active, Plain;
+        YAHOO_URL "PANSCAN_YAHOO_URL" "yahoo_url" Absent("Yahoo's"), "http(s) URL", "where Yahoo answers; `panscan sim` has it under `/yahoo`", Active, Url;
+        ALPHA_VANTAGE_URL "PANSCAN_ALPHA_VANTAGE_URL" "alpha_vantage_url" Absent("Alpha Vantage's"), "http(s) URL", "where Alpha Vantage answers; `panscan sim` has it under `/alphavantage`", Active, Url;
         PROVIDER_URL "PANSCAN_PROVIDER_URL" "provider_url" Absent("the provider's"), "http(s) URL", "where the provider answers; point it at `panscan sim`", Active, Url;
         STREAM_URL "PANSCAN_STREAM_URL" "stream_url" Absent("the provider's"), "ws(s) URL", "where the provider streams", Idle, Url;
         RATE_LIMIT "PANSCAN_RATE_LIMIT" "rate_limit" Value("5/min"), "calls/window, or `unlimited`", "calls in any sliding window of that length", Active, Plain;
         RATE_BURST "PANSCAN_RATE_BURST" "rate_burst" Value("5"), "calls, 1 to 100000", "how many of them may go at once", Active, Plain;
-        LIMIT_PEERS "PANSCAN_LIMIT_PEERS" "limit_peers" Value("1"), "servers, 1 to 1000", "servers that share the key; each keeps to its share of the limit", Active, Plain;
+        LIMIT_PEERS "PANSCAN_LIMIT_PEERS" "limit_peers" Value("1"), "servers, 1 to 1000", "servers that share the key; each keeps to its share of the limit while Redis is gone, or off", Active, Plain;
         READ_TIMEOUT "PANSCAN_READ_TIMEOUT" "read_timeout" Value("10s"), "duration, 1ms to 1h", "longest silence inside one provider call", Active, Plain;
         TOTAL_TIMEOUT "PANSCAN_TOTAL_TIMEOUT" "total_timeout" Value("30s"), "duration, 1ms to 1h", "longest provider call", Active, Plain;
         CONNECTION_TIMEOUT "CONNECTION_TIMEOUT" "connection_timeout" Value("10"), "seconds, above 0 to 3600", "longest wait for a connection", Active, Plain;
@@ -145,9 +151,9 @@ settings! {
         SERVER "PANSCAN_SERVER" "server" Value("http://127.0.0.1:50051"), "http(s) URL", "server that `scan`, `fetch` and `check` ask", Active, Url;
     }
     "Signals" {
-        APCA_API_KEY_ID "APCA_API_KEY_ID" "apca_api_key_id" Absent("none"), "text", "Alpaca; a source without a key is off", Idle, Secret;
-        APCA_API_SECRET_KEY "APCA_API_SECRET_KEY" "apca_api_secret_key" Absent("none"), "text", "its secret", Idle, Secret;
-        ALPHA_VANTAGE_API_KEY "ALPHA_VANTAGE_API_KEY" "alpha_vantage_api_key" Absent("none"), "text", "Alpha Vantage", Idle, Secret;
+        APCA_API_KEY_ID "APCA_API_KEY_ID" "apca_api_key_id" Absent("none"), "text", "key of Alpaca, where it is in PANSCAN_PROVIDERS", Active, Secret;
+        APCA_API_SECRET_KEY "APCA_API_SECRET_KEY" "apca_api_secret_key" Absent("none"), "text", "its secret", Active, Secret;
+        ALPHA_VANTAGE_API_KEY "ALPHA_VANTAGE_API_KEY" "alpha_vantage_api_key" Absent("none"), "text", "key of Alpha Vantage, where it is in PANSCAN_PROVIDERS", Active, Secret;
         XAI_API_KEY "XAI_API_KEY" "xai_api_key" Absent("none"), "text", "xAI", Idle, Secret;
         PERPLEXITY_API_KEY "PERPLEXITY_API_KEY" "perplexity_api_key" Absent("none"), "text", "Perplexity Sonar", Idle, Secret;
     }

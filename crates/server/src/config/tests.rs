@@ -189,7 +189,7 @@ fn an_open_listener_must_be_spelled_out() {
 #[test]
 fn a_share_of_the_limit_is_kept() {
     let pairs = [("PANSCAN_RATE_LIMIT", "100/s"), ("PANSCAN_RATE_BURST", "20"), ("PANSCAN_LIMIT_PEERS", "4")];
-    let quota = load_env(&pairs).unwrap().provider.quota;
+    let quota = load_env(&pairs).unwrap().provider.share;
     assert_eq!((quota.calls(), quota.burst()), (25, 5));
 }
 
@@ -220,9 +220,9 @@ fn flat_files_take_both_keys_and_neither_is_shown() {
 
 #[test]
 fn idle_settings_are_told() {
-    let settings = load_env(&[("PANSCAN_L2_BYTES", "2GiB"), ("PANSCAN_L1_BYTES", "2GiB")]).unwrap();
+    let settings = load_env(&[("REDIS_TTL", "60"), ("PANSCAN_L1_BYTES", "2GiB")]).unwrap();
     let idle: Vec<_> = settings.idle().map(|shown| shown.entry.name).collect();
-    assert_eq!(idle, ["PANSCAN_L2_BYTES"]);
+    assert_eq!(idle, ["REDIS_TTL"]);
 }
 
 #[test]

@@ -9,12 +9,13 @@ import csv
 import datetime
 import unittest
 
+import grpc
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import talib
 from market import shortfalls
-from panscan.v1 import types_pb2
+from panscan.v1 import indicators_pb2, indicators_pb2_grpc, types_pb2
 from panscan_client import Panscan
 from processes import Server, Sim, folder, recorded
 
@@ -199,6 +200,40 @@ class TaLib(unittest.TestCase):
         self.assertGreater(compared, 2000)
         for expression, off in worst.items():
             print(f"{expression}: at most {off:.1e} off, {TOLERANCE:.0e} allowed", flush=True)
+
+    def test_every_bar_of_series_that_are_sent_along(self):
+        names = ["RANDOM", "CALM", "HUGE", "TINY", "GAPS", "JUMPS", "TICKS", "BARSC", "BARSF"]
+        day = 86_400_000
+        along = [
+            types_pb2.Bars(
+                symbol=name,
+                start_time_ms=(day * self.series[name][1]).tolist(),
+                **dict(zip(("open", "high", "low", "close", "volume"), map(list, self.series[name][0]))),
+            )
+            for name in names
+        ]
+        request = indicators_pb2.ComputeIndicatorsRequest(columns=list(CHECKS), inline_bars=along)
+        before = self.sim.audit()["total"]
+        with grpc.insecure_channel(self.server.target) as channel:
+            frames = list(indicators_pb2_grpc.IndicatorsStub(channel).ComputeIndicators(request, timeout=60))
+        kinds = [frame.WhichOneof("frame") for frame in frames]
+        self.assertEqual(kinds, ["header", *["series"] * len(names), "summary"])
+        self.assertEqual(self.sim.audit()["total"], before)
+        self.assertEqual(frames[-1].summary.bars, sum(len(bars.start_time_ms) for bars in along))
+        for name, frame, sent in zip(names, frames[1:-1], along):
+            series = frame.series
+            self.assertEqual((series.symbol, series.start_time_ms), (name, sent.start_time_ms))
+            for (expression, function), data in zip(CHECKS.items(), series.data, strict=True):
+                with self.subTest(symbol=name, expression=expression):
+                    values = getattr(data, data.WhichOneof("values")).values
+                    got = np.array(values, dtype=float)
+                    if data.validity:
+                        bits = np.frombuffer(data.validity, dtype=np.uint8)
+                        got[np.unpackbits(bits, bitorder="little")[: len(got)] == 0] = np.nan
+                    want = function(*np.ascontiguousarray(self.series[name][0]))
+                    self.assertEqual(np.isnan(got).tolist(), np.isnan(want).tolist())
+                    off = np.abs(got - want) / np.maximum(1.0, np.abs(want))
+                    self.assertLessEqual(np.nanmax(off, initial=0.0), TOLERANCE)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use panscan_core::limit::RetryBudget;
+use panscan_proto::convert::series::IndicatorsAsk;
 use panscan_proto::convert::stats::Stats;
 use panscan_proto::v1;
 use tonic::codec::CompressionEncoding;
@@ -19,6 +20,7 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::bars::{BarsQuery, BatchBarsQuery};
 use crate::call::Call;
 use crate::error::ClientError;
+use crate::indicators::IndicatorsQuery;
 use crate::retry::Retry;
 use crate::scan::Scan;
 use crate::symbols::SymbolsQuery;
@@ -211,6 +213,7 @@ impl Shared {
     stub!(scanner, v1::scanner_client::ScannerClient<Channel>);
     stub!(market_data, v1::market_data_client::MarketDataClient<Channel>);
     stub!(universes, v1::universes_client::UniversesClient<Channel>);
+    stub!(indicators, v1::indicators_client::IndicatorsClient<Channel>);
     stub!(admin, v1::admin_client::AdminClient<Channel>);
 }
 
@@ -244,6 +247,13 @@ impl Client {
     #[must_use]
     pub fn batch_bars(&self, symbols: impl IntoIterator<Item = impl Into<String>>) -> BatchBarsQuery {
         BatchBarsQuery::new(self.clone(), symbols.into_iter().map(Into::into).collect())
+    }
+
+    /// Expressions at every bar of these symbols; of bars that are sent along where there is none.
+    #[must_use]
+    pub fn indicators(&self, symbols: impl IntoIterator<Item = impl Into<String>>) -> IndicatorsQuery {
+        let symbols = symbols.into_iter().map(Into::into).collect();
+        IndicatorsQuery::new(self.clone(), IndicatorsAsk { symbols, ..IndicatorsAsk::default() })
     }
 
     /// The symbols of a universe with their attributes.

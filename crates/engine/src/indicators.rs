@@ -117,6 +117,10 @@ pub struct IndicatorsHead {
     pub plan: Arc<Plan>,
     /// What it takes.
     pub cost: Cost,
+    /// No bar later than this takes part.
+    pub as_of: Timestamp,
+    /// No bar before this one does.
+    pub history_start: Timestamp,
 }
 
 /// One symbol's values.
@@ -313,7 +317,17 @@ impl Engine {
                 return Err(EngineError::Unimplemented { what: "x@timeframe on bars sent along".to_owned() });
             }
             let cost = Cost { population: request.given.len(), ..Cost::default() };
-            head = IndicatorsHead { scan_id: format!("given-{number:x}"), published: None, plan, cost };
+            let ends = |end: fn(&[Timestamp]) -> Option<&Timestamp>| {
+                request.given.iter().filter_map(move |given| end(&given.bars.start).copied())
+            };
+            head = IndicatorsHead {
+                scan_id: format!("given-{number:x}"),
+                published: None,
+                plan,
+                cost,
+                as_of: ends(<[_]>::last).max().unwrap_or_default(),
+                history_start: ends(<[_]>::first).min().unwrap_or_default(),
+            };
             let given: Arc<[GivenBars]> = request.given.into();
             let (cancel, mine) = (desk.cancel.clone(), reader.clone());
             drive(&mut driver, cancel, request.deadline, started, reader, async move {
@@ -353,7 +367,9 @@ impl Engine {
                 .collect();
             let scan_id = format!("{}-{number:x}", snapshot.id);
             let universe = snapshot.universe.clone();
-            head = IndicatorsHead { scan_id, published: Some(published), plan, cost };
+            let (as_of, start) = (source.head().until, snapshot.history_start);
+            let history_start = Calendar::us_equities().midnight(start);
+            head = IndicatorsHead { scan_id, published: Some(published), plan, cost, as_of, history_start };
             let attributes = Arc::new(attributes);
             let desk = Desk { range: Some(range), ..desk };
             let (cancel, mine) = (desk.cancel.clone(), reader.clone());
@@ -388,7 +404,9 @@ impl Engine {
             let snapshot = &held.published.snapshot;
             let scan_id = format!("{}-{number:x}", snapshot.id);
             let published = Some(held.published.clone());
-            head = IndicatorsHead { scan_id, published, plan, cost: held.cost };
+            let (as_of, cost) = (snapshot.as_of, held.cost);
+            let history_start = Calendar::us_equities().midnight(snapshot.history_start);
+            head = IndicatorsHead { scan_id, published, plan, cost, as_of, history_start };
             let desk = Desk { range: Some(request.range.unwrap_or_default()), ..desk };
             let (cancel, mine) = (desk.cancel.clone(), reader.clone());
             drive(&mut driver, cancel, request.deadline, started, reader, async move {

@@ -9,6 +9,7 @@ pub mod listing;
 pub mod mask;
 pub mod plan;
 pub mod request;
+pub mod series;
 pub mod spec;
 pub mod stats;
 pub mod table;

@@ -9,6 +9,7 @@ mod market;
 mod report;
 mod scan;
 mod stream;
+mod turbo;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -37,7 +38,7 @@ pub struct Options {
 #[non_exhaustive]
 pub enum BenchError {
     /// There is no such suite.
-    #[error("there is no suite {name:?}; this build has scan, decode, codec and stream")]
+    #[error("there is no suite {name:?}; this build has scan, decode, codec, stream and turbo")]
     NoSuite {
         /// The name as given.
         name: String,
@@ -72,6 +73,7 @@ pub async fn run(suite: &str, options: &Options, progress: &dyn Fn(&Case)) -> Re
         "decode" => decode::run(options, progress).await?,
         "codec" => codec::run(&options.recorded, options, progress)?,
         "stream" => stream::run(options, progress).await?,
+        "turbo" => turbo::run(options, progress).await?,
         name => return Err(BenchError::NoSuite { name: name.to_owned() }),
     };
     Ok(Report::new(suite, cases))

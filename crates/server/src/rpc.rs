@@ -32,6 +32,8 @@ use crate::host::{Host, Phase};
 
 /// Largest message that is taken.
 const INBOUND_BYTES_MAX: usize = 4 << 20;
+/// The same of a request that brings bars along.
+const INDICATORS_BYTES_MAX: usize = 64 << 20;
 /// Bytes that a stream may have on the way before the reader answers; a page of columns fits.
 const WINDOW_BYTES: u32 = 1 << 20;
 /// Streams of one connection at once.
@@ -70,7 +72,10 @@ pub async fn serve(listener: TcpListener, host: Arc<Host>, stop: CancellationTok
         .add_service(compressed!(ScannerServer::new(scanner::Scanner(host.clone()))))
         .add_service(compressed!(MarketDataServer::new(market_data::MarketData(host.clone()))))
         .add_service(compressed!(UniversesServer::new(universes::Universes(host.clone()))))
-        .add_service(compressed!(IndicatorsServer::new(indicators::Indicators(host.clone()))))
+        .add_service(
+            compressed!(IndicatorsServer::new(indicators::Indicators(host.clone())))
+                .max_decoding_message_size(INDICATORS_BYTES_MAX),
+        )
         .add_service(compressed!(AdminServer::new(admin::Admin { host, stop: stop.clone() })))
         .add_service(health_service);
     // Both versions: the Python client still asks with v1alpha, everyone else with v1.

@@ -7,6 +7,9 @@ mod process;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use panscan_client::{Bars, Cell, Client, GivenBars, IndicatorPart, IndicatorsQuery, Timeframe, Values};
+use panscan_core::range::BarRange;
+use panscan_core::resample::Series;
 use process::{Sim, assert_ends, interrupt, panscan, ready, run, stderr, stdout};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -170,6 +173,118 @@ fn a_key_that_is_refused_is_seven() {
     let sim = Sim::start("--keys right --rate unlimited");
     let refused = serve(&sim, folder.path()).output().unwrap();
     assert_ends(&refused, 7, "key");
+}
+
+/// All parts of an answer; each of these series fits in one message.
+async fn parts(query: IndicatorsQuery) -> Vec<IndicatorPart> {
+    let mut stream = query.send().await.unwrap();
+    let mut parts = Vec::new();
+    while let Some(part) = stream.next_part().await.unwrap() {
+        parts.push(part);
+    }
+    let summary = stream.summary().unwrap();
+    assert_eq!(summary.bars, parts.iter().map(|part| part.start.len() as u64).sum::<u64>());
+    assert!(summary.complete, "{:?}", stream.diagnostics());
+    parts
+}
+
+fn same(a: Cell<'_>, b: Cell<'_>) -> bool {
+    match (a, b) {
+        (Cell::Number(a), Cell::Number(b)) => a.to_bits() == b.to_bits(),
+        (a, b) => a == b,
+    }
+}
+
+fn along(bars: Bars) -> GivenBars {
+    let trades = bars.trades.iter().map(|n| *n as f64).collect();
+    let columns = [bars.open, bars.high, bars.low, bars.close, bars.volume, bars.vwap, trades];
+    GivenBars { symbol: bars.symbol, bars: Series { start: bars.start, columns, forming: bars.forming } }
+}
+
+#[tokio::test]
+async fn indicators_end_where_a_scan_stands() {
+    const COLUMNS: [&str; 12] = [
+        "sma(5)",
+        "sma(20)",
+        "vwap(20)",
+        "rsi(14)",
+        "ema(9)",
+        "adx(5)",
+        "macd(3, 8, 4).hist",
+        "close > sma(10)",
+        "stddev(close, 10)",
+        "beta(10)",
+        "rsi(3)@1w",
+        "market_cap",
+    ];
+    let service = Service::start();
+    let client = Client::connect(service.url.as_str()).await.unwrap();
+    let scan = client.scan("").columns(COLUMNS).limit(100).complete().collect().await.unwrap();
+    assert_eq!(scan.rows.len(), 60);
+    let names: Vec<String> = scan.rows.iter().map(|row| row.symbol().to_owned()).collect();
+    let query = COLUMNS.iter().fold(client.indicators(&names), |query, column| query.column(*column));
+    let held = parts(query.clone()).await;
+    assert_eq!(held.iter().map(|part| part.symbol.as_str()).collect::<Vec<_>>(), names);
+    let last = parts(query.range(BarRange::Last(3))).await;
+    for ((row, whole), short) in scan.rows.iter().zip(&held).zip(&last) {
+        let from = whole.start.len() - short.start.len();
+        assert_eq!((short.start.len(), &whole.start[from..]), (3, short.start.as_slice()));
+        for (at, column) in scan.header.columns.iter().enumerate() {
+            let cell = |part: &IndicatorPart, row: usize| format!("{:?}", part.columns[at].cell(row));
+            let scanned = row.cell(&column.name).unwrap();
+            let ended = whole.columns[at].cell(whole.start.len() - 1);
+            assert!(same(ended, scanned), "{} {}: {ended:?} {scanned:?}", row.symbol(), column.name);
+            (0..3).for_each(|row| assert_eq!(cell(whole, from + row), cell(short, row), "{}", column.name));
+        }
+    }
+
+    // The same bars sent along give the same bits at every bar.
+    let one = client.bars(&names[3]).send().await.unwrap().bars;
+    let given = parts(client.indicators([""; 0]).over(along(one))).await;
+    assert_eq!((given.len(), &given[0].symbol, &given[0].start), (1, &names[3], &held[3].start));
+    for at in 0..4 {
+        let (Values::Numbers(given), Values::Numbers(held)) = (&given[0].columns[at], &held[3].columns[at])
+        else {
+            panic!("no numbers");
+        };
+        let bits = |values: &[f64]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(given), bits(held), "column {at}");
+        assert!(!given.last().unwrap().is_nan(), "column {at}");
+    }
+}
+
+#[tokio::test]
+async fn indicators_run_over_minutes_and_refuse_what_has_no_series() {
+    let service = Service::start();
+    let client = Client::connect(service.url.as_str()).await.unwrap();
+    let listed = client.symbols().send().await.unwrap();
+    let names: Vec<String> = listed.symbols.iter().take(3).map(|s| s.symbol.to_string()).collect();
+    let fives = Timeframe::Minutes(5);
+    let query = client.indicators(&names).column("sma(20)").timeframe(fives).range(BarRange::Last(50));
+    for (part, name) in parts(query).await.iter().zip(&names) {
+        let bars = client.bars(name).timeframe(fives).last(69).send().await.unwrap().bars;
+        assert_eq!((&part.symbol, part.start.len()), (name, 50));
+        assert_eq!(part.start, bars.start[19..]);
+        let Values::Numbers(values) = &part.columns[0] else { panic!("no numbers") };
+        for (value, window) in values.iter().zip(bars.close.windows(20)) {
+            assert_eq!(*value, window.iter().sum::<f64>() / 20.0);
+        }
+    }
+    for (column, words) in [
+        ("rank(close)", "columns[0]: rank(close) depends on other symbols"),
+        ("sector", "columns[0]"),
+        ("sma(rank(close), 5)", "columns[0]"),
+        ("close +", "columns[0]"),
+    ] {
+        let error = client.indicators(&names).column(column).send().await.unwrap_err().to_string();
+        assert!(error.contains(words), "{column}: {error}");
+    }
+    let mut bars = along(client.bars(&names[0]).send().await.unwrap().bars);
+    bars.bars.start.swap(3, 4);
+    let error = client.indicators([""; 0]).over(bars).send().await.unwrap_err().to_string();
+    assert!(error.contains("inline_bars[0].start_time_ms"), "{error}");
+    let unknown = client.indicators(["NOBODY"]).column("close").send().await.unwrap();
+    assert_eq!(unknown.header().columns.len(), 1);
 }
 
 #[test]

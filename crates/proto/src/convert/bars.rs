@@ -44,7 +44,7 @@ masked!(v1::Bars, BARS_FIELDS, "Paths that a mask of bars may have.", [
     fetch_time "fetch_time",
 ]);
 
-fn range(found: &mut Violations, wire: Option<&v1::BarRange>) -> BarRange {
+pub(super) fn range(found: &mut Violations, wire: Option<&v1::BarRange>) -> BarRange {
     let Some(wire) = wire else { return BarRange::default() };
     let dates = !wire.start_date.is_empty() || !wire.end_date.is_empty();
     let times = wire.start_time.is_some() || wire.end_time.is_some();

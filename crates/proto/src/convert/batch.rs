@@ -185,7 +185,7 @@ fn push<T>(values: &mut Vec<T>, value: T) -> bool {
     true
 }
 
-fn read(kind: ValueKind, data: v1::ColumnData) -> Result<Values, &'static str> {
+pub(super) fn read(kind: ValueKind, data: v1::ColumnData) -> Result<Values, &'static str> {
     let validity = data.validity;
     let enough = |n: usize| validity.is_empty() || validity.len() >= n.div_ceil(8);
     let present = |i: usize| validity.is_empty() || (validity[i / 8] >> (i % 8)) & 1 == 1;

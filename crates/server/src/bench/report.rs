@@ -32,6 +32,9 @@ pub struct Case {
     pub goal: String,
     /// Whether the goal was met.
     pub met: bool,
+    /// What else to know of it, in words.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub note: &'static str,
 }
 
 impl Case {
@@ -52,6 +55,7 @@ impl Case {
             ratio: against / value,
             goal: String::new(),
             met: true,
+            note: "",
         }
     }
 
@@ -72,7 +76,15 @@ impl Case {
             ratio: value / baseline.1,
             goal: String::new(),
             met: true,
+            note: "",
         }
+    }
+
+    /// The case with what else to know of it.
+    #[must_use]
+    pub fn note(mut self, note: &'static str) -> Self {
+        self.note = note;
+        self
     }
 
     /// The case with a ratio to reach.

@@ -31,7 +31,12 @@ pub async fn run(args: BenchArgs, settings: &Settings, stop: &Stop) -> Result<Ex
         scan: args.scan,
     };
     let notes = Notes::new(false);
-    let told = |case: &Case| notes.say(line(case).join("  "));
+    let told = |case: &Case| {
+        notes.say(line(case).join("  "));
+        if !case.note.is_empty() {
+            notes.say(format!("  {}", case.note));
+        }
+    };
     let report = tokio::select! {
         report = bench::run(&args.suite, &options, &told) => report?,
         () = stop.asked() => return Ok(Exit::Interrupted),

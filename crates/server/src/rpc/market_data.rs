@@ -185,7 +185,7 @@ fn pages(found: &SymbolSeries, ask: &BarsAsk) -> Vec<Frame> {
     pages.map(|page| Frame::Bars(bars::bars(origin, &found.bars.slice(page), &ask.mask))).collect()
 }
 
-fn summary(end: SeriesEnd) -> BarsSummary {
+pub(super) fn summary(end: SeriesEnd) -> BarsSummary {
     let fetched = (end.fetched_bars > 0).then(|| ("provider".to_owned(), end.fetched_bars));
     BarsSummary {
         symbols_returned: end.returned,

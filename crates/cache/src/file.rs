@@ -257,6 +257,36 @@ impl Shelf {
         create_folder(&self.root, folder)
     }
 
+    /// Removes the files of these keys. `gone` is called for each before a reader can find it gone.
+    pub(crate) fn forget(
+        &self,
+        market: &MarketId,
+        keys: &[BlockKey],
+        gone: &dyn Fn(&Name),
+    ) -> Result<(), StoreError> {
+        let _naming = locked(&self.naming);
+        let mut folders = BTreeSet::new();
+        for key in keys {
+            let (path, name) = (key::block_path(&self.root, market, key), (market.clone(), key.clone()));
+            let mut index = locked(&self.index);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let error = store_io("remove", &path, &error);
+                    self.failed(&error);
+                    return Err(error);
+                }
+                _ => index.remove(&name),
+            }
+            gone(&name);
+            drop(index);
+            folders.extend(path.parent().filter(|folder| folder.is_dir()).map(Path::to_owned));
+        }
+        for folder in &folders {
+            sync_folder(folder).map_err(|e| store_io("sync", folder, &e))?;
+        }
+        Ok(())
+    }
+
     /// Removes files beyond the bound. The naming lock is held.
     fn give_up_surplus(&self, fresh: &HashSet<Name>) {
         let surplus = locked(&self.index).surplus(self.capacity, fresh);

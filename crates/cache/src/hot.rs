@@ -119,6 +119,15 @@ impl Hot {
         }
     }
 
+    /// Forgets a block, and what is below of it.
+    pub(crate) fn forget(&self, name: &Name) {
+        let state = &mut *locked(&self.state);
+        if let Some(below) = &self.below {
+            below.forget(name);
+        }
+        state.remove(name);
+    }
+
     fn put_into(&self, state: &mut State, name: Name, block: Block, heap_bytes: u64) {
         let bytes = heap_bytes.saturating_add(OVERHEAD_BYTES);
         let below = self.below.as_deref();

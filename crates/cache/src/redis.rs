@@ -67,6 +67,7 @@ enum Errand {
     Keep(MarketId, BlockKey, Block),
     Note(String, Vec<u8>),
     Renew(Vec<String>),
+    Forget(Vec<String>),
 }
 
 impl Errand {
@@ -74,7 +75,7 @@ impl Errand {
         match self {
             Self::Keep(_, _, block) => block.bytes(),
             Self::Note(_, bytes) => bytes.len(),
-            Self::Renew(keys) => keys.len() * 64,
+            Self::Renew(keys) | Self::Forget(keys) => keys.len() * 64,
         }
     }
 }
@@ -259,6 +260,19 @@ impl Redis {
         }
     }
 
+    /// Forgets blocks. Says whether Redis did; what is being written meanwhile is forgotten right after.
+    pub(crate) async fn forget(self: &Arc<Self>, market: &MarketId, keys: &[BlockKey]) -> bool {
+        let mut done = true;
+        for batch in keys.chunks(BATCH_KEYS) {
+            let names: Vec<String> = batch.iter().map(|key| self.key(market, key)).collect();
+            self.later(Errand::Forget(names.clone()));
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("DEL").arg(&names).ignore();
+            done &= self.exchange::<()>(BACKGROUND_WAIT, &pipeline).await.is_some();
+        }
+        done
+    }
+
     /// Shares a note, behind the caller.
     pub(crate) fn write_note(self: &Arc<Self>, market: &MarketId, name: &str, at: Timestamp, body: &[u8]) {
         let value = [&note::head(at, body), body].concat();
@@ -324,7 +338,7 @@ impl Redis {
 
     fn pipeline(&self, batch: Vec<Errand>) -> Pipeline {
         let mut pipeline = redis::pipe();
-        let mut set = |key: String, value: Vec<u8>, life: Duration| {
+        let set = |pipeline: &mut Pipeline, key: String, value: Vec<u8>, life: Duration| {
             if value.len() <= VALUE_BYTES_MAX {
                 pipeline.add_command(set_command(&key, &value, life)).ignore();
             }
@@ -334,9 +348,12 @@ impl Redis {
             match errand {
                 Errand::Keep(market, key, block) => {
                     let name = self.key(&market, &key);
-                    set(name, value::encode(&market, &block), self.config.ttl_closed);
+                    set(&mut pipeline, name, value::encode(&market, &block), self.config.ttl_closed);
                 }
-                Errand::Note(key, value) => set(key, value, NOTE_LIFE),
+                Errand::Note(key, value) => set(&mut pipeline, key, value, NOTE_LIFE),
+                Errand::Forget(keys) => {
+                    pipeline.cmd("DEL").arg(keys).ignore();
+                }
                 Errand::Renew(keys) => renewed.extend(keys),
             }
         }

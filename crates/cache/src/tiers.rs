@@ -161,6 +161,25 @@ impl Tiers {
         result
     }
 
+    async fn forget_all(&self, market: &MarketId, keys: &[BlockKey]) -> Result<(), StoreError> {
+        match self.shelf.clone() {
+            None => keys.iter().for_each(|key| self.hot.forget(&(market.clone(), key.clone()))),
+            Some(shelf) => {
+                let (hot, market, keys) = (self.hot.clone(), market.clone(), keys.to_vec());
+                blocking(&self.writes, move || shelf.forget(&market, &keys, &|name| hot.forget(name)))
+                    .await??;
+            }
+        }
+        match &self.redis {
+            Some(redis) if !redis.forget(market, keys).await => Err(StoreError::Io {
+                store: "redis",
+                what: "forget blocks".to_owned(),
+                message: "it did not answer; forget them again once it does".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     async fn write_here(&self, market: &MarketId, blocks: &[(BlockKey, Block)]) -> Result<(), StoreError> {
         let hot = self.hot.clone();
         let keep = move |name, block: &Block| {
@@ -197,6 +216,14 @@ impl SeriesStore for Tiers {
         blocks: &'a [(BlockKey, Block)],
     ) -> Pending<'a, Result<(), StoreError>> {
         Box::pin(self.write_all(market, blocks))
+    }
+
+    fn forget<'a>(
+        &'a self,
+        market: &'a MarketId,
+        keys: &'a [BlockKey],
+    ) -> Pending<'a, Result<(), StoreError>> {
+        Box::pin(self.forget_all(market, keys))
     }
 
     fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>> {

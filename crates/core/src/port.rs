@@ -512,6 +512,13 @@ pub trait SeriesStore: Send + Sync {
         blocks: &'a [(BlockKey, Block)],
     ) -> Pending<'a, Result<(), StoreError>>;
 
+    /// Forgets blocks, in every tier that can be reached.
+    fn forget<'a>(
+        &'a self,
+        market: &'a MarketId,
+        keys: &'a [BlockKey],
+    ) -> Pending<'a, Result<(), StoreError>>;
+
     /// The keys of single symbols that are kept for a timeframe.
     fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>>;
 

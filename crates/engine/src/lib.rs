@@ -13,6 +13,7 @@ mod diagnose;
 mod error;
 mod fill;
 mod flight;
+mod forget;
 mod indicators;
 mod intraday;
 mod landing;
@@ -35,6 +36,7 @@ pub use admit::Admission;
 pub use bars::{BarsAnswer, BarsRequest, SymbolBars};
 pub use config::EngineConfig;
 pub use error::EngineError;
+pub use forget::{Forget, Forgotten};
 pub use indicators::{
     GivenBars, IndicatorValues, IndicatorsEvent, IndicatorsHead, IndicatorsRequest, IndicatorsStream,
 };

@@ -6,7 +6,7 @@ use panscan_core::calendar::Calendar;
 use panscan_core::diagnostic::Reason;
 use panscan_core::port::Errand;
 use panscan_core::scan::{Adjustment, DataPolicy};
-use panscan_engine::{BarsRequest, EngineError, Pin};
+use panscan_engine::{BarsRequest, EngineError, Forget, Pin};
 
 use crate::desk::{Desk, bits, scan_of};
 
@@ -113,4 +113,31 @@ async fn bars_reach_beyond_what_is_resident() {
     let again = engine.bars(&BarsRequest { last: 5, ..request }).await.unwrap();
     assert_eq!(desk.calls() - before, 2);
     assert_eq!(again.series[1].bars.sessions.len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_that_is_known_to_be_wrong_is_forgotten_and_fetched_anew() {
+    let desk = Desk::new(40, 40).await;
+    let engine = desk.engine(20).await;
+    let request = scan_of(&["rsi(14)"]);
+    let before = engine.scan(&request).await.unwrap();
+    let newest = before.published.snapshot.newest().unwrap();
+    let mut what = Forget { from: Some(newest), to: Some(newest), dry_run: true, ..Forget::default() };
+    let calls = desk.calls();
+    let would = engine.forget(&what).await.unwrap();
+    assert!(would.cells == 40 && would.bytes > 0, "{would:?}");
+    assert!(engine.scan(&request).await.unwrap().complete);
+    assert_eq!(desk.calls(), calls, "nothing went");
+    what.dry_run = false;
+    assert_eq!(engine.forget(&what).await.unwrap(), would);
+    drop(engine);
+    // Not even a restart finds it.
+    let engine = desk.engine(20).await;
+    let after = engine.scan(&request).await.unwrap();
+    assert_eq!((after.complete, after.provider_calls), (true, 1));
+    assert_eq!(bits(&after), bits(&before));
+    what = Forget::default();
+    engine.forget(&what).await.unwrap();
+    assert_eq!(engine.current().unwrap().snapshot.daily.total_bars(), 0);
+    assert!(engine.scan(&request).await.unwrap().provider_calls >= 20);
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::Stream;
 use panscan_core::scan::Backend;
-use panscan_engine::EngineStats;
+use panscan_core::symbol::Symbol;
+use panscan_engine::{EngineError, EngineStats, Forget};
 use panscan_proto::convert::read_duration;
 use panscan_proto::convert::stats::{Device, Provider, Stats, Tier};
 use panscan_proto::v1;
@@ -82,9 +83,15 @@ impl Service for Admin {
 
     async fn invalidate_cache(
         &self,
-        _: Request<v1::InvalidateCacheRequest>,
+        request: Request<v1::InvalidateCacheRequest>,
     ) -> Result<Response<v1::InvalidateCacheResponse>, Status> {
-        Err(status::not_in_this_build("InvalidateCache"))
+        let what = invalidated(request.get_ref())?;
+        let gone = self.host.engine().map_err(status::of)?.forget(&what).await.map_err(status::of)?;
+        let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        Ok(Response::new(v1::InvalidateCacheResponse {
+            cells: signed(gone.cells),
+            bytes: signed(gone.bytes),
+        }))
     }
 
     async fn warm_cache(
@@ -93,6 +100,44 @@ impl Service for Admin {
     ) -> Result<Response<Self::WarmCacheStream>, Status> {
         Err(status::not_in_this_build("WarmCache"))
     }
+}
+
+/// Reads what is to be forgotten: daily bars of symbols or of all, in all tiers.
+fn invalidated(wire: &v1::InvalidateCacheRequest) -> Result<Forget, Status> {
+    let refuse = |field: &'static str, message: &str| {
+        status::of(EngineError::BadField { field, message: message.to_owned() })
+    };
+    if wire.universe.is_some() || !wire.tiers.is_empty() {
+        return Err(refuse("universe", "cannot be chosen here, nor can tiers; give symbols, or all = true"));
+    }
+    if !matches!(wire.timeframe.as_str(), "" | "1d") {
+        return Err(refuse("timeframe", "only daily bars are forgotten; give 1d or leave it out"));
+    }
+    if wire.symbols.is_empty() != wire.all {
+        return Err(refuse("all", "give either symbols, or all = true"));
+    }
+    let range = wire.range.clone().unwrap_or_default();
+    if range.last != 0 || range.start_time.is_some() || range.end_time.is_some() {
+        return Err(refuse("range", "give start_date and end_date"));
+    }
+    if !wire.all && range.start_date.is_empty() {
+        return Err(refuse(
+            "range",
+            "give start_date: sessions fetched for the whole market go for every symbol",
+        ));
+    }
+    let date = |text: &str| match text {
+        "" => Ok(None),
+        text => text.parse().map(Some).map_err(|_| refuse("range", "dates read like 2025-12-31")),
+    };
+    let symbol = |text: &String| Symbol::new(text).map_err(|_| refuse("symbols", "a symbol is none"));
+    let symbols = wire.symbols.iter().map(symbol).collect::<Result<Vec<_>, _>>()?;
+    Ok(Forget {
+        symbols: (!wire.all).then_some(symbols),
+        from: date(&range.start_date)?,
+        to: date(&range.end_date)?,
+        dry_run: wire.validate_only,
+    })
 }
 
 fn told(stats: &EngineStats, draining: bool) -> Stats {

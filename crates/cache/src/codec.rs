@@ -2,7 +2,7 @@
 //! is written down in `CODEC.md`. Deliberately absent: symbols, rows and checksums; whoever keeps the bytes keeps
 //! those.
 //!
-//! Columns are cut in chunks of [`CHUNK`] values and each chunk of a column is kept in the smallest form that was
+//! Columns are cut in chunks of `CHUNK` values and each chunk of a column is kept in the smallest form that was
 //! found by trying: whole numbers of a tick, predicted from the bar before and from the other columns, as packed
 //! differences; differences of the numbers' bits; or the numbers as they are. A value that a chosen form does not
 //! reproduce to the bit is kept beside it as an escape, so every f64 goes through unchanged.

@@ -41,7 +41,7 @@ impl Tile {
         &self.data.as_slice()[field.index() * size..][..size]
     }
 
-    /// For each row and lane, the index of its session in [`Panel::sessions`]; meaningless above a lane's bars.
+    /// For each row and lane, the index of its session in [`Panel::sessions`](super::Panel::sessions); meaningless above a lane's bars.
     #[must_use]
     pub fn session(&self) -> &[u16] {
         &self.session

@@ -1,9 +1,9 @@
 //! Polygon.io, now Massive.
 //!
-//! Here is what its calls share; the paths stand by noun in the modules beside: [`bars`] as the engine asks for
-//! them, [`aggregates`] of every interval, [`snapshot`], [`tickers`], [`actions`] of companies, and the
-//! [`market`]'s hours. What its answers mean is in [`verdict`], what becomes of their rows in [`rows`], what the
-//! key's plan leaves out in [`plan`].
+//! Here is what its calls share; the paths stand by noun in the modules beside: `bars` as the engine asks for
+//! them, `aggregates` of every interval, `snapshot`, `tickers`, `actions` of companies, and the
+//! `market`'s hours. What its answers mean is in `verdict`, what becomes of their rows in `rows`, what the
+//! key's plan leaves out in `plan`.
 
 mod actions;
 mod aggregates;

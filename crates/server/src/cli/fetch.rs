@@ -1,5 +1,6 @@
 //! `panscan fetch`: bars into the server's store, and out of it with `-o`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::config::Settings;
 
 /// Bars of a symbol where the flags do not say.
 const LAST_DEFAULT: u32 = 500;
+/// Bars of one symbol that one answer holds at most.
+const BARS_MAX: usize = 50_000;
 /// Longest window of a plan; what `--dry-run` can ask about.
 const WINDOW_MAX: usize = 5_000;
 
@@ -45,7 +48,9 @@ async fn perform(args: &FetchArgs, address: &str) -> Result<Exit, Failure> {
     if let Some(out) = &mut out {
         out.head(&head(&stream.header().snapshot_id)).map_err(Failure::Output)?;
     }
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     while let Some(bars) = stream.next_bars().await? {
+        *counts.entry(bars.symbol.clone()).or_default() += bars.start.len();
         if let Some(out) = &mut out {
             rows(&bars, &mut **out).map_err(Failure::Output)?;
         }
@@ -57,6 +62,11 @@ async fn perform(args: &FetchArgs, address: &str) -> Result<Exit, Failure> {
     if let Some(out) = &mut out {
         let values = diagnostics.iter().map(answer::diagnostic_value).collect();
         out.finish(values, summary_value(summary)).map_err(Failure::Output)?;
+    }
+    let cut = counts.values().filter(|bars| **bars >= BARS_MAX).count();
+    if cut > 0 {
+        let what = format!("{cut} symbols reached {BARS_MAX} bars; older ones in the range are left out");
+        notes.say(format!("warning: {what}: ask for it in parts with --from and --to"));
     }
     diagnostics.iter().for_each(|diagnostic| notes.say(answer::diagnostic_line(diagnostic)));
     notes.say(format!(
@@ -116,6 +126,7 @@ impl Wanted {
             .timeframe(self.timeframe)
             .range(self.range)
             .adjustment(self.adjustment)
+            .limit(BARS_MAX)
             .ordered();
         // No symbol named is every symbol.
         if self.symbols.is_empty() { query.universe(UniverseSelector::default()) } else { query }

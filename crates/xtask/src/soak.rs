@@ -35,8 +35,8 @@ impl Soak {
 ///
 /// When something was lost, wrong or left behind.
 pub(crate) fn run(soak: Soak) -> Result<(), String> {
-    // Not nextest, which ends what runs for minutes.
-    let run = ["test", "-p", "panscan-engine", "--test", "soak", "--locked", "--", "--nocapture"];
+    // Not nextest, which ends what runs for minutes. The whole workspace, so that what the tests were built with serves.
+    let run = ["test", "--workspace", "--test", "soak", "--locked", "--", "--nocapture"];
     let name = format!("soak of fetching, {} s", soak.seconds);
     step(&name, command("cargo", &run).env("PANSCAN_SOAK_SECONDS", soak.seconds.to_string()))
 }

@@ -1,6 +1,7 @@
 //! A provider behind a proxy, and what befalls them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use panscan_core::bar::Field;
@@ -26,6 +27,7 @@ pub(crate) struct Chaos {
     random: Random,
     events: u64,
     violations: u64,
+    ledgers: tempfile::TempDir,
 }
 
 impl Chaos {
@@ -56,11 +58,25 @@ impl Chaos {
             })
             .collect();
         let proxy = Proxy::start(sim.addr()).await;
-        Self { config, sim: Some(sim), proxy, truth, random: Random::new(1, 0), events: 0, violations: 0 }
+        Self {
+            config,
+            sim: Some(sim),
+            proxy,
+            truth,
+            random: Random::new(1, 0),
+            events: 0,
+            violations: 0,
+            ledgers: tempfile::tempdir().unwrap(),
+        }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.proxy.addr())
+    }
+
+    /// Where an engine of this number writes its calls down, life after life.
+    pub(crate) fn ledger(&self, number: usize) -> PathBuf {
+        self.ledgers.path().join(number.to_string())
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use panscan_cache::{Tiers, TiersConfig};
-use panscan_core::port::Errand;
+use panscan_core::port::{Clock, Errand};
 use panscan_core::scan::{Adjustment, DataPolicy, ScanSpec};
+use panscan_core::time::Timestamp;
 use panscan_cpu::CpuBackend;
 use panscan_engine::{BarsRequest, Engine, EngineConfig, EngineError, Parts, Pin, ScanRequest};
-use panscan_fetch::{Polygon, PolygonConfig, Secret};
+use panscan_fetch::{FetchError, Polygon, PolygonConfig, Secret};
 use panscan_testkit::clock::FixedClock;
 use tokio::time::Instant;
 
@@ -70,6 +71,17 @@ async fn nothing_is_lost_and_nothing_leaks() {
     );
 }
 
+/// The time by which calls are limited goes on while the desk's stands still.
+struct WallClock;
+
+impl Clock for WallClock {
+    #[expect(clippy::disallowed_methods, reason = "calls over real connections are limited in real time")]
+    fn now(&self) -> Timestamp {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap())
+    }
+}
+
 /// What a life did.
 #[derive(Debug, Default, Clone, Copy)]
 struct Counts {
@@ -96,7 +108,7 @@ async fn life(chaos: &mut Chaos, number: u64) -> Counts {
     chaos.begin(number);
     let mut engines = Vec::new();
     for n in 0..2 {
-        let parts = parts(chaos, &clock, &folder.path().join(n.to_string()));
+        let parts = parts(chaos, &clock, &folder.path().join(n.to_string()), n).await;
         engines.push(started(parts).await);
     }
     let mut filling = tokio::task::JoinSet::new();
@@ -117,14 +129,25 @@ async fn life(chaos: &mut Chaos, number: u64) -> Counts {
     counts
 }
 
-fn parts(chaos: &Chaos, clock: &Arc<FixedClock>, folder: &Path) -> Parts {
-    // Two engines on one key: each keeps to its half.
+async fn parts(chaos: &Chaos, clock: &Arc<FixedClock>, folder: &Path, number: usize) -> Parts {
+    // Two engines on one key: each keeps to its half, also of what the engine before it has called.
     let quota = format!("{}/s", RATE / 2).parse().unwrap();
-    let mut config = PolygonConfig::new(chaos.url(), Some(Secret::new(KEY)), quota, clock.clone());
+    let mut config = PolygonConfig::new(chaos.url(), Some(Secret::new(KEY)), quota, Arc::new(WallClock));
+    config.calls.ledger = Some(chaos.ledger(number));
     config.calls.connect_timeout = Duration::from_secs(1);
     config.calls.read_timeout = Duration::from_secs(1);
     config.calls.total_timeout = Duration::from_secs(3);
     config.calls.retry_factor = Duration::from_millis(20);
+    let source = loop {
+        match Polygon::new(config.clone()) {
+            Ok(source) => break source,
+            // The one before ends its last call.
+            Err(FetchError::Setting { field: "limit ledger", .. }) => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
     let tiers = TiersConfig {
         dir: Some(folder.to_owned()),
         l1_bytes: 1 << 20,
@@ -132,7 +155,7 @@ fn parts(chaos: &Chaos, clock: &Arc<FixedClock>, folder: &Path) -> Parts {
         ..TiersConfig::default()
     };
     Parts {
-        source: Arc::new(Polygon::new(config).unwrap()),
+        source: Arc::new(source),
         store: Arc::new(Tiers::open(tiers).unwrap()),
         compute: Arc::new(CpuBackend::new(1).unwrap()),
         clock: clock.clone(),

@@ -2,7 +2,7 @@
 //! the layout of a file ([`crate::format`]) and its place ([`crate::key`]).
 
 use std::collections::{BTreeSet, HashSet};
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,11 +20,13 @@ use crate::format::{self, Fault, Parts};
 use crate::hot::axis_bytes;
 use crate::index::Index;
 use crate::key::{self, Name};
+use crate::lock::Lock;
 use crate::locked;
+use crate::manifest::{Change, Kept, Manifest};
 use crate::map::Mapped;
 use crate::note;
+use crate::open::{self, Opened};
 use crate::stage::{Staged, create_folder, sync_folder};
-use crate::walk::{What, walk};
 
 /// Smaller files are read: a mapping of its own would cost more than the copy.
 const MAPPED_BYTES_MIN: u64 = 64 << 10;
@@ -46,10 +48,14 @@ pub(crate) struct Shelf {
     root: PathBuf,
     capacity: u64,
     /// Held as long as the store is open.
-    _lock: File,
+    _lock: Lock,
+    /// What is acknowledged. Locked before the index, never while that is.
+    manifest: Manifest,
     index: Mutex<Index>,
     /// Held while files get or lose their names, so that the index says what the folder does.
     naming: Mutex<()>,
+    /// Held while a note is kept.
+    noting: Mutex<()>,
     /// Tickers met so far, ascending: blocks share their text.
     known: Mutex<Arc<[Symbol]>>,
     hits: AtomicU64,
@@ -70,43 +76,20 @@ pub(crate) struct Loaded {
 impl Shelf {
     /// Opens the store in `folder`, creating it if needed, and removes what an earlier process left unfinished.
     pub(crate) fn open(folder: &Path, capacity: u64) -> Result<Self, CacheError> {
-        let root = folder.join(key::LAYOUT);
-        fs::create_dir_all(&root).map_err(CacheError::io("create", &root))?;
-        let lock_path = folder.join("lock");
-        let options = File::options().create(true).truncate(false).write(true).open(&lock_path);
-        let lock = options.map_err(CacheError::io("open", &lock_path))?;
-        lock.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => CacheError::Locked { path: folder.to_owned() },
-            TryLockError::Error(source) => CacheError::Io { what: "lock", path: lock_path, source },
-        })?;
-        let mut files = Vec::new();
-        let mut damaged = 0;
-        for file in walk(&root)? {
-            match file.what {
-                What::Block(name) => files.push((file.modified, name, file.bytes)),
-                What::Unfinished => {
-                    fs::remove_file(&file.path).map_err(CacheError::io("remove", &file.path))?;
-                }
-                What::Damaged => damaged += 1,
-                What::Note => {}
-            }
-        }
-        files.sort_unstable_by_key(|(modified, _, _)| *modified);
-        let mut index = Index::default();
-        for (_, name, bytes) in files {
-            index.put(name, bytes);
-        }
+        let Opened { root, lock, manifest, index, damaged, lost } = open::open(folder)?;
         Ok(Self {
             root,
             capacity,
             _lock: lock,
+            manifest,
             index: Mutex::new(index),
             naming: Mutex::default(),
+            noting: Mutex::default(),
             known: Mutex::new(Arc::from([])),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             evictions: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
+            errors: AtomicU64::new(lost),
             damaged: AtomicU64::new(damaged),
         })
     }
@@ -120,13 +103,13 @@ impl Shelf {
     ) -> Vec<Option<Block>> {
         in_threads(keys, |key| {
             let name = (market.clone(), key.clone());
-            let written = locked(&self.index).touch(&name);
-            let loaded = written.and_then(|written| self.load(&name, written));
+            let there = locked(&self.index).touch(&name);
+            let loaded = there.and_then(|(written, kept)| self.load(&name, written, kept));
             let counter = if loaded.is_some() { &self.hits } else { &self.misses };
             counter.fetch_add(1, Ordering::Relaxed);
             let loaded = loaded?;
             let index = locked(&self.index);
-            if index.written(&name) == written {
+            if index.written(&name) == there.map(|(written, _)| written) {
                 promote(name, &loaded);
             }
             Some(loaded.block)
@@ -141,11 +124,12 @@ impl Shelf {
         }
     }
 
-    fn load(&self, name: &Name, written: u64) -> Option<Loaded> {
+    fn load(&self, name: &Name, written: u64, kept: Option<Kept>) -> Option<Loaded> {
         let path = key::block_path(&self.root, &name.0, &name.1);
         let known = locked(&self.known).clone();
         let read = open_block(&path, &known).and_then(|(loaded, parts)| {
             parts.expect(&name.0, &name.1)?;
+            parts.not_before(kept)?;
             Ok((loaded, parts.has_new_symbols))
         });
         match read {
@@ -162,11 +146,18 @@ impl Shelf {
                     return None;
                 }
                 self.report(&path, &fault);
-                if let ReadFault::Damaged(_) = fault {
-                    self.set_aside(&path);
-                    locked(&self.index).remove(name);
-                } else if matches!(&fault, ReadFault::Io(e) if e.kind() == io::ErrorKind::NotFound) {
-                    locked(&self.index).remove(name);
+                match &fault {
+                    // Another build's, and no worse for that: it stays until something takes its place.
+                    ReadFault::Damaged(Fault::Version(_)) => locked(&self.index).remove(name),
+                    ReadFault::Damaged(_) => {
+                        self.set_aside(&path);
+                        locked(&self.index).remove(name);
+                    }
+                    ReadFault::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                        locked(&self.index).remove(name);
+                        self.note_gone(&path);
+                    }
+                    ReadFault::Io(_) => {}
                 }
                 None
             }
@@ -211,44 +202,54 @@ impl Shelf {
             self.create(folder).map_err(|e| store_io("create", folder, &e))?;
         }
         let staged = in_threads(blocks, |(key, block)| self.stage(market, key, block));
-        let staged: Vec<(Staged, u64)> = staged.into_iter().collect::<Result<_, _>>()?;
-        let mut fresh = HashSet::new();
+        let staged: Vec<(Staged, Kept)> = staged.into_iter().collect::<Result<_, _>>()?;
+        let (mut fresh, mut puts, mut named) = (HashSet::new(), Vec::new(), Ok(()));
         {
             let _naming = locked(&self.naming);
-            for ((staged, bytes), (key, block)) in staged.into_iter().zip(blocks) {
+            for ((staged, file), (key, block)) in staged.into_iter().zip(blocks) {
                 // The index stays locked from the new name to the block in memory. A reader that found the new
                 // file takes this lock before it answers, so nobody finds the older block in memory after it;
                 // and two writers of one key leave the same block in both tiers.
                 let mut index = locked(&self.index);
-                staged
-                    .rename()
-                    .map_err(|e| store_io("rename into", &key::block_path(&self.root, market, key), &e))?;
+                if let Err(error) = staged.rename() {
+                    named = Err(store_io("rename into", &key::block_path(&self.root, market, key), &error));
+                    break;
+                }
                 let name = (market.clone(), key.clone());
-                index.put(name.clone(), bytes);
+                let written = index.put(name.clone(), file.bytes, Some(file));
                 kept(name.clone(), block);
                 drop(index);
-                fresh.insert(name);
+                fresh.insert(name.clone());
+                puts.push((name, written, file));
             }
             self.give_up_surplus(&fresh);
         }
         for folder in &folders {
             sync_folder(folder).map_err(|e| store_io("sync", folder, &e))?;
         }
-        Ok(())
+        // What was replaced or given up since is for whoever did that to write down.
+        let still =
+            |(name, written, _): &(Name, u64, Kept)| locked(&self.index).written(name) == Some(*written);
+        let changes = puts.into_iter().filter(still);
+        self.manifest
+            .record(changes.map(|(name, _, kept)| Change::Put(key::block_place(&name), kept)))
+            .map_err(|e| store_io("write the manifest of", &self.root, &e))?;
+        named
     }
 
-    fn stage(&self, market: &MarketId, key: &BlockKey, block: &Block) -> Result<(Staged, u64), StoreError> {
+    fn stage(&self, market: &MarketId, key: &BlockKey, block: &Block) -> Result<(Staged, Kept), StoreError> {
         let path = key::block_path(&self.root, market, key);
         let head = format::fits(key, block.timeframe(), block.symbols(), block.rows())
             .and_then(|()| format::head(market, block))
-            .map_err(|fault| StoreError::Damaged {
-                store: "l3",
-                what: format!("the block for {}", path.display()),
-                message: fault.to_string(),
-            })?;
+            .and_then(|head| Ok((format::head_of(&head)?, head)));
+        let ((mark, at), head) = head.map_err(|fault| StoreError::Damaged {
+            store: "l3",
+            what: format!("the block for {}", path.display()),
+            message: fault.to_string(),
+        })?;
         let data = bytemuck::cast_slice(block.data());
         let staged = Staged::write(&path, &[&head, data]).map_err(|e| store_io("write", &path, &e))?;
-        Ok((staged, (head.len() + data.len()) as u64))
+        Ok((staged, Kept { bytes: (head.len() + data.len()) as u64, mark, at }))
     }
 
     /// Creates a folder, durably. One at a time: who finds it there may rely on its being on disk.
@@ -266,6 +267,7 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let _naming = locked(&self.naming);
         let mut folders = BTreeSet::new();
+        self.record_gone(keys.iter().map(|key| (market.clone(), key.clone())));
         for key in keys {
             let (path, name) = (key::block_path(&self.root, market, key), (market.clone(), key.clone()));
             let mut index = locked(&self.index);
@@ -290,6 +292,9 @@ impl Shelf {
     /// Removes files beyond the bound. The naming lock is held.
     fn give_up_surplus(&self, fresh: &HashSet<Name>) {
         let surplus = locked(&self.index).surplus(self.capacity, fresh);
+        if !surplus.is_empty() {
+            self.record_gone(surplus.iter().cloned());
+        }
         for name in surplus {
             let path = key::block_path(&self.root, &name.0, &name.1);
             match fs::remove_file(&path) {
@@ -303,6 +308,15 @@ impl Shelf {
                 }
             }
             locked(&self.index).remove(&name);
+        }
+    }
+
+    /// Writes down that files are given up, before they are: one that is gone without that was lost. Where it cannot be
+    /// written, on a full disk, they are given up all the same.
+    fn record_gone(&self, names: impl Iterator<Item = Name>) {
+        let changes = names.map(|name| Change::Gone(key::block_place(&name)));
+        if let Err(error) = self.manifest.record(changes) {
+            self.report(&self.root, &ReadFault::Io(error));
         }
     }
 
@@ -335,14 +349,19 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let path = key::note_path(&self.root, market, name);
         let folder = key::market_folder(&self.root, market).join(key::NOTES);
+        let head = note::head(at, body);
+        let bytes = (head.len() + body.len()) as u64;
+        let kept = note::head_of(&head).map(|(mark, at)| Kept { bytes, mark, at });
+        let _noting = locked(&self.noting);
         let result = self
             .create(&folder)
-            .and_then(|()| Staged::write(&path, &[&note::head(at, body), body]))
+            .and_then(|()| Staged::write(&path, &[&head, body]))
             .and_then(|staged| {
                 let _naming = locked(&self.naming);
                 staged.rename()
             })
             .and_then(|()| sync_folder(&folder))
+            .and_then(|()| self.manifest.record(kept.map(|kept| Change::Put(self.place(&path), kept))))
             .map_err(|e| store_io("write", &path, &e));
         if let Err(error) = &result {
             self.failed(error);
@@ -385,6 +404,17 @@ impl Shelf {
         if let Err(error) = moved {
             self.report(path, &ReadFault::Io(error));
         }
+        self.note_gone(path);
+    }
+
+    fn note_gone(&self, path: &Path) {
+        if let Err(error) = self.manifest.record([Change::Gone(self.place(path))]) {
+            self.report(&self.root, &ReadFault::Io(error));
+        }
+    }
+
+    fn place(&self, path: &Path) -> String {
+        key::place(path.strip_prefix(&self.root).unwrap_or(path))
     }
 
     fn report(&self, path: &Path, fault: &ReadFault) {
@@ -395,7 +425,7 @@ impl Shelf {
 
     fn failed(&self, error: &StoreError) {
         if self.worth_a_line() {
-            tracing::warn!(%error, "a write to the store failed; the data stays in memory only");
+            tracing::error!(%error, "a write to the store failed; the data stays in memory only");
         }
     }
 

@@ -14,6 +14,8 @@ use panscan_core::snapshot::MarketId;
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{Timeframe, Timestamp};
 
+use crate::manifest::Kept;
+
 const MAGIC: [u8; 8] = *b"panscan\x1a";
 const VERSION: u32 = 1;
 /// Reads so on a little-endian machine only.
@@ -80,7 +82,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    fn content(text: impl Into<String>) -> Self {
+    pub(crate) fn content(text: impl Into<String>) -> Self {
         Self::Content(text.into())
     }
 }
@@ -165,6 +167,8 @@ pub(crate) struct Parts {
     pub(crate) has_new_symbols: bool,
     /// Where the numbers lie.
     pub(crate) data: Range<usize>,
+    /// The header's checksum, which covers all others.
+    pub(crate) mark: u32,
 }
 
 impl Parts {
@@ -174,6 +178,17 @@ impl Parts {
             return Err(Fault::content(format!("it belongs to market {:?}", self.market)));
         }
         fits(key, self.timeframe, &self.symbols, &self.rows)
+    }
+
+    /// Whether this is what was last kept in its place, or something newer: an older file came back from a disk that
+    /// forgot a rename, or from somebody's copy.
+    pub(crate) fn not_before(&self, kept: Option<Kept>) -> Result<(), Fault> {
+        match kept {
+            Some(kept) if self.mark != kept.mark && self.provenance.fetched_at.as_nanos() < kept.at => {
+                Err(Fault::content("it is older than what was last kept in its place"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -193,17 +208,7 @@ pub(crate) fn fits(
 
 /// Checks a whole file and takes it apart. Symbols that stand in `known` are shared with it.
 pub(crate) fn decode(bytes: &[u8], known: &[Symbol]) -> Result<Parts, Fault> {
-    let first = bytes.get(..HEADER_BYTES).ok_or(Fault::Length)?;
-    let header: Header = bytemuck::pod_read_unaligned(first);
-    if header.magic != MAGIC {
-        return Err(Fault::Magic);
-    }
-    if crc32fast::hash(&first[..HEADER_BYTES - 4]) != header.header_crc {
-        return Err(Fault::Checksum("header"));
-    }
-    if header.version != VERSION || header.endian_mark != ENDIAN_MARK {
-        return Err(Fault::Version(header.version));
-    }
+    let header = header(bytes)?;
     let layout = agreed(&header, bytes.len())?;
     if crc32fast::hash(&bytes[HEADER_BYTES..layout.data_at]) != header.meta_crc {
         return Err(Fault::Checksum("symbols and rows"));
@@ -230,7 +235,30 @@ pub(crate) fn decode(bytes: &[u8], known: &[Symbol]) -> Result<Parts, Fault> {
             fetched_at: Timestamp::from_nanos(header.fetched_at),
         },
         data,
+        mark: header.header_crc,
     })
+}
+
+/// What the header alone says, its own checksum verified: whether the file is one of ours, its checksum and when its
+/// bars were fetched.
+pub(crate) fn head_of(first: &[u8]) -> Result<(u32, i64), Fault> {
+    let header = header(first)?;
+    Ok((header.header_crc, header.fetched_at))
+}
+
+fn header(bytes: &[u8]) -> Result<Header, Fault> {
+    let first = bytes.get(..HEADER_BYTES).ok_or(Fault::Length)?;
+    let header: Header = bytemuck::pod_read_unaligned(first);
+    if header.magic != MAGIC {
+        return Err(Fault::Magic);
+    }
+    if crc32fast::hash(&first[..HEADER_BYTES - 4]) != header.header_crc {
+        return Err(Fault::Checksum("header"));
+    }
+    if header.version != VERSION || header.endian_mark != ENDIAN_MARK {
+        return Err(Fault::Version(header.version));
+    }
+    Ok(header)
 }
 
 /// The layout of a file of `length` bytes, where the header's own figures agree with it.

@@ -1,5 +1,5 @@
-//! What the file tier holds, in memory: sizes, order of use, and a number that tells one write of a file from the
-//! next. Not here: the files.
+//! What the file tier holds, in memory: sizes, worth, what the manifest says of each file, and a number that tells one
+//! write of a file from the next. Not here: the files.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,6 +9,12 @@ use panscan_core::symbol::Symbol;
 use panscan_core::time::Timeframe;
 
 use crate::key::Name;
+use crate::manifest::Kept;
+
+/// Base bars that one provider call brings.
+const BARS_PER_CALL: u64 = 50_000;
+/// Bytes of a bar.
+const BAR_BYTES: u64 = 56;
 
 /// The files by name.
 #[derive(Debug, Default)]
@@ -16,24 +22,43 @@ pub(crate) struct Index {
     entries: HashMap<Name, Entry>,
     bytes: u64,
     tick: u64,
+    /// Worth of the last symbol given up: what comes or is used later starts from there, so that use fades.
+    floor: f64,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     bytes: u64,
-    /// Tick of its last use.
+    /// Reads and writes of it.
+    uses: u32,
+    /// What giving it up would cost: calls to fetch it again per byte that it frees, times its uses, above the floor of
+    /// its last use.
+    worth: f64,
+    /// Tick of its last use; of two that are worth the same, the longest unused goes first.
     used: u64,
     /// Tick of its last write.
     written: u64,
+    /// What is known of the file; nothing where its head could not be read.
+    kept: Option<Kept>,
+}
+
+impl Entry {
+    fn use_now(&mut self, tick: u64, floor: f64) {
+        self.used = tick;
+        self.uses = self.uses.saturating_add(1);
+        let bytes = self.bytes.max(1);
+        let calls = (bytes / BAR_BYTES).div_ceil(BARS_PER_CALL).max(1);
+        self.worth = floor + f64::from(self.uses) * calls as f64 / bytes as f64;
+    }
 }
 
 impl Index {
-    /// Takes note of a read. Answers which write of the file it will see.
-    pub(crate) fn touch(&mut self, name: &Name) -> Option<u64> {
+    /// Takes note of a read. Answers which write of the file it will see, and what is known of that.
+    pub(crate) fn touch(&mut self, name: &Name) -> Option<(u64, Option<Kept>)> {
         let entry = self.entries.get_mut(name)?;
         self.tick += 1;
-        entry.used = self.tick;
-        Some(entry.written)
+        entry.use_now(self.tick, self.floor);
+        Some((entry.written, entry.kept))
     }
 
     /// Which write of a file is the present one.
@@ -41,14 +66,17 @@ impl Index {
         self.entries.get(name).map(|entry| entry.written)
     }
 
-    /// Takes note of a write.
-    pub(crate) fn put(&mut self, name: Name, bytes: u64) {
+    /// Takes note of a write, and answers its number.
+    pub(crate) fn put(&mut self, name: Name, bytes: u64, kept: Option<Kept>) -> u64 {
         self.tick += 1;
-        let entry = Entry { bytes, used: self.tick, written: self.tick };
+        let uses = self.entries.get(&name).map_or(0, |old| old.uses);
+        let mut entry = Entry { bytes, uses, worth: 0.0, used: 0, written: self.tick, kept };
+        entry.use_now(self.tick, self.floor);
         self.bytes += bytes;
         if let Some(old) = self.entries.insert(name, entry) {
             self.bytes -= old.bytes;
         }
+        self.tick
     }
 
     /// Forgets a file.
@@ -69,9 +97,9 @@ impl Index {
     }
 
     /// Which files to give up so that at most `capacity` bytes are left, and a little less, so that the next
-    /// write need not ask again: single symbols first, the longest unused before others, then whole sessions,
-    /// the oldest before others. What was just written goes last.
-    pub(crate) fn surplus(&self, capacity: u64, fresh: &HashSet<Name>) -> Vec<Name> {
+    /// write need not ask again, those of the least value first: single symbols before whole sessions, which serve
+    /// every scan; a symbol by its worth, sessions by age. What was just written goes last.
+    pub(crate) fn surplus(&mut self, capacity: u64, fresh: &HashSet<Name>) -> Vec<Name> {
         if self.bytes <= capacity {
             return Vec::new();
         }
@@ -80,21 +108,25 @@ impl Index {
             .entries
             .iter()
             .map(|(name, entry)| {
-                let (class, place) = match &name.1 {
-                    BlockKey::Symbol(..) => (0, i128::from(entry.used)),
-                    BlockKey::Day(date) => (1, i128::from(date.days())),
+                let (is_day, worth, place) = match &name.1 {
+                    BlockKey::Symbol(..) => (false, entry.worth, i128::from(entry.used)),
+                    BlockKey::Day(date) => (true, 0.0, i128::from(date.days())),
                 };
-                ((fresh.contains(name), class, place), entry.bytes, name)
+                ((fresh.contains(name), is_day), worth, place, entry.bytes, name)
             })
             .collect();
-        order.sort_unstable_by_key(|(place, _, _)| *place);
-        let mut left = self.bytes;
-        let over = |(_, bytes, name): &(_, u64, &Name)| {
-            let more = left > goal;
-            left = left.saturating_sub(*bytes);
-            more.then(|| (*name).clone())
-        };
-        order.iter().map_while(over).collect()
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let (mut left, mut floor, mut surplus) = (self.bytes, self.floor, Vec::new());
+        for (_, worth, _, bytes, name) in order {
+            if left <= goal {
+                break;
+            }
+            left = left.saturating_sub(bytes);
+            floor = floor.max(worth);
+            surplus.push(name.clone());
+        }
+        self.floor = floor;
+        surplus
     }
 
     /// Symbols of one timeframe.
@@ -119,9 +151,9 @@ mod tests {
         let symbol = |s| (market.clone(), BlockKey::Symbol(Timeframe::Day, Symbol::new(s).unwrap()));
         let mut index = Index::default();
         for name in [day(7), symbol("A"), day(3), symbol("B"), symbol("C")] {
-            index.put(name, 100);
+            index.put(name, 100, None);
         }
-        index.put(day(3), 50);
+        index.put(day(3), 50, None);
         index.touch(&symbol("A"));
         let fresh = HashSet::from([symbol("C")]);
         assert_eq!((index.len(), index.bytes()), (5, 450));
@@ -133,5 +165,25 @@ mod tests {
         let mut left = index.symbols(&market, Timeframe::Day);
         left.sort();
         assert_eq!(left.len(), 2);
+    }
+
+    #[test]
+    fn a_symbol_is_worth_its_calls_and_uses_per_byte_and_old_use_fades() {
+        let market = MarketId::new("m");
+        let symbol = |s| (market.clone(), BlockKey::Symbol(Timeframe::Minutes(1), Symbol::new(s).unwrap()));
+        let mut index = Index::default();
+        index.put(symbol("LARGE"), 2_000_000, None);
+        index.put(symbol("SMALL"), 20_000, None);
+        index.put(symbol("LOVED"), 2_000_000, None);
+        for _ in 0..5 {
+            index.touch(&symbol("LOVED"));
+        }
+        let none = HashSet::new();
+        assert_eq!(index.surplus(0, &none), [symbol("LARGE"), symbol("LOVED"), symbol("SMALL")]);
+        // All of them were given up once: what is used from now on outweighs what was loved before that.
+        index.put(symbol("NEW"), 2_000_000, None);
+        index.touch(&symbol("NEW"));
+        let order = index.surplus(0, &none);
+        assert_eq!(order.last(), Some(&symbol("NEW")), "{order:?}");
     }
 }

@@ -60,6 +60,16 @@ pub(crate) fn note_path(root: &Path, market: &MarketId, name: &str) -> PathBuf {
     market_folder(root, market).join(NOTES).join(format!("{file}{NOTE_ENDING}"))
 }
 
+/// The place of a block below the folder of the layout, with `/` between its parts.
+pub(crate) fn block_place(name: &Name) -> String {
+    place(&block_path(Path::new(""), &name.0, &name.1))
+}
+
+/// A relative path as text, with `/` between its parts.
+pub(crate) fn place(path: &Path) -> String {
+    path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
 /// The session that a file name in [`DAYS`] stands for.
 pub(crate) fn day_of(file: &str) -> Option<SessionDate> {
     file.strip_suffix(BLOCK_ENDING)?.parse().ok()
@@ -136,6 +146,8 @@ mod tests {
         let day = BlockKey::Day("2025-12-31".parse().unwrap());
         let root = Path::new("/s/v1");
         assert_eq!(block_path(root, &market, &day), Path::new("/s/v1/polygon/1d/days/2025-12-31.pan"));
+        let name = (market.clone(), day.clone());
+        assert_eq!(block_place(&name), "polygon/1d/days/2025-12-31.pan");
         assert_eq!(day_of("2025-12-31.pan").unwrap().to_string(), "2025-12-31");
         assert_eq!(note_path(root, &market, "../x"), Path::new("/s/v1/polygon/notes/%2E.%2Fx.note"));
         assert_eq!(market_folder(root, &MarketId::new("..")), Path::new("/s/v1/%"));

@@ -10,15 +10,21 @@ compile_error!(
     "store files are little-endian and are mapped as they are; big-endian targets are not supported"
 );
 
+mod backup;
+mod census;
 pub mod codec;
+mod compaction;
 mod error;
 mod file;
 mod format;
 mod hot;
 mod index;
 mod key;
+mod lock;
+mod manifest;
 mod map;
 mod note;
+mod open;
 mod packed;
 mod redis;
 mod script;
@@ -27,11 +33,15 @@ mod tiers;
 mod verify;
 mod walk;
 
+pub use backup::{Copied, backup, restore};
+pub use census::{Census, Holding};
+pub use compaction::{Compacted, compact};
 pub use error::CacheError;
+pub use lock::Writer;
 pub use redis::RedisConfig;
 pub use script::RedisScripts;
 pub use tiers::{Tiers, TiersConfig};
-pub use verify::{DamagedFile, Report, verify};
+pub use verify::{DamagedFile, Progress, Report, verify};
 
 /// Takes a lock whose data no panic can leave half-changed in a way that matters.
 fn locked<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,4 +1,4 @@
-//! A mapped file as a slab of core. The only unsafe code of this crate: one call. Not here: what the bytes mean.
+//! A mapped file as a slab of core. The only unsafe code of this crate: mapping, and giving pages back. Not here: what the bytes mean.
 
 use std::fmt;
 use std::fs::File;
@@ -48,6 +48,15 @@ impl Slab for MappedFloats {
     fn floats(&self) -> &[f64] {
         bytemuck::cast_slice(&self.map[self.range.clone()])
     }
+
+    fn release(&self) {
+        // SAFETY: the mapping is shared and read-only and its file is never changed (see `Mapped::new`), so a page that
+        // is given back reads the same when it is touched again.
+        #[expect(unsafe_code, reason = "giving pages back keeps what was only looked through out of memory")]
+        let released = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+        // Advice: where it is not taken, the pages stay.
+        drop(released);
+    }
 }
 
 impl fmt::Debug for MappedFloats {
@@ -74,6 +83,8 @@ mod tests {
         let floats = open().into_floats(64..40_000).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(floats.floats(), &numbers[8..]);
+        floats.release();
+        assert_eq!(floats.floats(), &numbers[8..], "also after its pages were given back");
         assert_eq!(floats.floats().as_ptr().addr() % 64, 0);
     }
 }

@@ -41,8 +41,21 @@ pub(crate) fn head(at: Timestamp, body: &[u8]) -> Vec<u8> {
     bytemuck::bytes_of(&header).to_vec()
 }
 
+/// The checksum that a head ends with, and when its note was made.
+pub(crate) fn head_of(bytes: &[u8]) -> Option<(u32, i64)> {
+    let header: Header = bytemuck::pod_read_unaligned(bytes.get(..HEADER_BYTES)?);
+    Some((header.header_crc, header.at))
+}
+
 /// Checks a note and takes its head off.
 pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<(Timestamp, Vec<u8>), Fault> {
+    let (_, at) = verified(&bytes)?;
+    bytes.drain(..HEADER_BYTES);
+    Ok((Timestamp::from_nanos(at), bytes))
+}
+
+/// Checks a note: the checksum that its head ends with, and when it was made.
+pub(crate) fn verified(bytes: &[u8]) -> Result<(u32, i64), Fault> {
     let first = bytes.get(..HEADER_BYTES).ok_or(Fault::Length)?;
     let header: Header = bytemuck::pod_read_unaligned(first);
     if header.magic != MAGIC {
@@ -60,8 +73,7 @@ pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<(Timestamp, Vec<u8>), Fault> 
     if crc32fast::hash(&bytes[HEADER_BYTES..]) != header.body_crc {
         return Err(Fault::Checksum("body"));
     }
-    bytes.drain(..HEADER_BYTES);
-    Ok((Timestamp::from_nanos(header.at), bytes))
+    Ok((header.header_crc, header.at))
 }
 
 #[cfg(test)]

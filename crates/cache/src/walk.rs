@@ -12,7 +12,7 @@ use crate::error::CacheError;
 use crate::key::{self, Name};
 
 /// A file below the store's folder.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Walked {
     pub(crate) path: PathBuf,
     pub(crate) what: What,
@@ -21,8 +21,15 @@ pub(crate) struct Walked {
     pub(crate) modified: Option<SystemTime>,
 }
 
+impl Walked {
+    /// Its place below the folder of the layout.
+    pub(crate) fn place(&self, root: &Path) -> String {
+        key::place(self.path.strip_prefix(root).unwrap_or(&self.path))
+    }
+}
+
 /// What a file is, by its place and name.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum What {
     /// A block.
     Block(Name),
@@ -39,7 +46,7 @@ pub(crate) fn walk(root: &Path) -> Result<Vec<Walked>, CacheError> {
     let mut found = Vec::new();
     for (market_folder, market_name) in entries(root)?.into_iter().filter(|(path, _)| path.is_dir()) {
         let Some(market) = key::market_of(&market_name) else { continue };
-        for (folder, name) in entries(&market_folder)?.into_iter().filter(|(path, _)| path.is_dir()) {
+        for (folder, name) in some_entries(&market_folder)?.into_iter().filter(|(path, _)| path.is_dir()) {
             if name == key::NOTES {
                 collect(&folder, &mut found, |file| file.ends_with(key::NOTE_ENDING).then_some(What::Note))?;
             } else if let Ok(timeframe) = name.parse::<Timeframe>() {
@@ -67,7 +74,7 @@ fn collect(
     found: &mut Vec<Walked>,
     what: impl Fn(&str) -> Option<What>,
 ) -> Result<(), CacheError> {
-    for (path, name) in entries(folder)? {
+    for (path, name) in some_entries(folder)? {
         let kind = if name.starts_with(key::UNFINISHED) {
             Some(What::Unfinished)
         } else if name.ends_with(key::DAMAGED_ENDING) {
@@ -85,6 +92,14 @@ fn collect(
         }
     }
     Ok(())
+}
+
+/// As [`entries`]; a folder that went away meanwhile has none.
+fn some_entries(folder: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {
+    match entries(folder) {
+        Err(CacheError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
+    }
 }
 
 fn entries(folder: &Path) -> Result<Vec<(PathBuf, String)>, CacheError> {

@@ -152,6 +152,12 @@ impl Block {
         self.data.floats()
     }
 
+    /// Says that its numbers are not needed for now. Mapped ones are given back to the system and read again when they
+    /// are needed; others stay.
+    pub fn release(&self) {
+        self.data.release();
+    }
+
     /// Bytes of its numbers.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -46,6 +46,9 @@ impl fmt::Debug for Aligned {
 pub trait Slab: Send + Sync + fmt::Debug {
     /// The numbers. The same slice at every call.
     fn floats(&self) -> &[f64];
+
+    /// Gives memory back that can be filled again from where the numbers came from; they read the same afterwards.
+    fn release(&self) {}
 }
 
 impl Slab for Aligned {

@@ -374,7 +374,12 @@ impl Engine {
         let (blocks, origins) = self.blocks(state, sessions).await;
         let (universe, splits) = (state.universe.clone(), state.splits.clone());
         let (axis, threads) = (sessions.clone(), self.0.config.threads);
-        let build = move || Panel::build(&universe, &axis, &blocks, &splits, threads);
+        let build = move || {
+            let panels = Panel::build(&universe, &axis, &blocks, &splits, threads);
+            // The panel has its own copy.
+            blocks.iter().for_each(Block::release);
+            panels
+        };
         let (daily, raw) = tokio::task::spawn_blocking(build)
             .await
             .map_err(|error| EngineError::Internal(format!("the panel was not built: {error}")))?;

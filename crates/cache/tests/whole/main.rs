@@ -1,10 +1,12 @@
-//! The store from outside, over real files: what it promises (`tiers`), what a kill leaves (`kill`), what two servers share (`redis`), how fast it
-//! is (`speed`).
+//! The store from outside, over real files: what it promises (`tiers`), what it notices (`manifest`), what a kill leaves
+//! (`kill`), what looks after it (`upkeep`), what two servers share (`redis`), how fast it is (`speed`).
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails, also in what its cases share")]
 
 mod kill;
+mod manifest;
 mod redis;
 mod sample;
 mod speed;
 mod tiers;
+mod upkeep;

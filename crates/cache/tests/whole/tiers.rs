@@ -12,25 +12,25 @@ use panscan_core::port::{BlockKey, SeriesStore, StoreError, TierStats};
 use panscan_core::snapshot::MarketId;
 use panscan_core::time::{Timeframe, Timestamp};
 
-fn market() -> MarketId {
+pub(crate) fn market() -> MarketId {
     MarketId::new("test-market")
 }
 
-fn tier(store: &Tiers, name: &str) -> TierStats {
+pub(crate) fn tier(store: &Tiers, name: &str) -> TierStats {
     store.stats().into_iter().find(|t| t.tier == name).unwrap()
 }
 
-async fn read_one(store: &Tiers, key: &BlockKey) -> Option<(Block, &'static str)> {
+pub(crate) async fn read_one(store: &Tiers, key: &BlockKey) -> Option<(Block, &'static str)> {
     let found = store.read(&market(), std::slice::from_ref(key)).await;
     found.into_iter().next().unwrap().map(|found| (found.block, found.tier))
 }
 
-async fn write_one(store: &Tiers, key: &BlockKey, block: &Block) -> Result<(), StoreError> {
+pub(crate) async fn write_one(store: &Tiers, key: &BlockKey, block: &Block) -> Result<(), StoreError> {
     store.write(&market(), &[(key.clone(), block.clone())]).await
 }
 
-/// Every file of the store that has a finished name.
-fn files(dir: &Path) -> Vec<PathBuf> {
+/// Every file of the store that has a finished name, but the manifest.
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut folders = vec![dir.join("v1")];
     let mut found = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -39,6 +39,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
             if path.is_dir() { folders.push(path) } else { found.push(path) }
         }
     }
+    found.retain(|path| !path.ends_with("v1/manifest"));
     found.sort();
     found
 }
@@ -75,7 +76,7 @@ async fn comes_back_to_the_bit_from_each_tier_and_after_a_restart() {
     let (l1, l3) = (tier(&store, "l1"), tier(&store, "l3"));
     assert_eq!((l1.entries, l3.entries), (4, 4));
     assert!(l1.bytes * 4 < l3.bytes, "mapped numbers are not counted: {} of {}", l1.bytes, l3.bytes);
-    let report = verify(dir.path()).unwrap();
+    let report = verify(dir.path(), &mut |_, _| {}).unwrap();
     assert_eq!((report.blocks, report.damaged.len()), (4, 0));
 }
 
@@ -130,7 +131,7 @@ async fn holds_what_a_recorder_says_over_many_restarts() {
                 }
             }
         }
-        assert_eq!(verify(dir.path()).unwrap().blocks, recorder.len() as u64);
+        assert_eq!(verify(dir.path(), &mut |_, _| {}).unwrap().blocks, recorder.len() as u64);
     }
 }
 
@@ -156,7 +157,7 @@ async fn a_damaged_file_is_a_miss_and_is_set_aside() {
         }
         fs::write(first, bytes).unwrap();
         fs::write(note, b"pannote\x1a").unwrap();
-        let report = verify(dir.path()).unwrap();
+        let report = verify(dir.path(), &mut |_, _| {}).unwrap();
         assert_eq!(report.damaged.iter().map(|d| &d.path).collect::<Vec<_>>(), [first, note]);
         let store = open(dir.path(), 0);
         assert!(read_one(&store, &keys[0]).await.is_none());
@@ -167,7 +168,7 @@ async fn a_damaged_file_is_a_miss_and_is_set_aside() {
         assert!(!first.exists() && fs::exists(format!("{}.damaged", first.display())).unwrap());
         write_one(&store, &keys[0], &blocks[0].1).await.unwrap();
         assert!(same(&read_one(&store, &keys[0]).await.unwrap().0, &blocks[0].1));
-        let report = verify(dir.path()).unwrap();
+        let report = verify(dir.path(), &mut |_, _| {}).unwrap();
         assert_eq!((report.damaged.len(), report.set_aside.len()), (0, 2));
     }
 }
@@ -218,7 +219,7 @@ fn one_folder_has_one_server() {
     let config =
         TiersConfig { dir: Some(dir.path().to_owned()), l1_bytes: 0, l2_bytes: 0, l3_bytes: 0, redis: None };
     let error = Tiers::open(config.clone()).unwrap_err();
-    assert!(matches!(&error, CacheError::Locked { path } if path == dir.path()));
+    assert!(matches!(&error, CacheError::Locked { path, pid: Some(_) } if path == dir.path()));
     assert!(error.to_string().contains("--store"), "{error}");
     drop(store);
     Tiers::open(config).unwrap();

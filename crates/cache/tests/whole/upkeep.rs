@@ -137,7 +137,7 @@ async fn compaction_drops_what_is_held_twice_and_nothing_else() {
     let aside = dir.path().join("v1/test-market/1d/days/x.pan.damaged");
     let torn = dir.path().join("v1/test-market/1d/days/.unfinished-3");
     let stranger = dir.path().join("v1/test-market/1d/days/readme");
-    [&aside, &torn, &stranger].map(|path| fs::write(path, b"12345").unwrap());
+    [&aside, &torn, &stranger].iter().for_each(|path| fs::write(path, b"12345").unwrap());
     fs::create_dir_all(dir.path().join("v1/other/1d/days")).unwrap();
     let done = compact(dir.path(), &mut |_, _| {}).unwrap();
     assert_eq!((done.leftovers, done.doubles, done.folders), (2, 2, 3), "{done:?}");

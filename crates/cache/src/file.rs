@@ -180,7 +180,28 @@ impl Shelf {
         blocks: &[(BlockKey, Block)],
         kept: &dyn Fn(Name, &Block),
     ) -> Result<(), StoreError> {
-        let result = self.try_write(market, blocks, kept);
+        self.write_where(market, blocks, &|_, _| true, kept)
+    }
+
+    /// As [`Shelf::write`], for blocks that came from elsewhere: one that is here already, or that is not wanted any
+    /// more at the moment at which it would get its name, is left out.
+    pub(crate) fn adopt(
+        &self,
+        market: &MarketId,
+        blocks: &[(BlockKey, Block)],
+        wanted: &dyn Fn(&Name) -> bool,
+    ) -> Result<(), StoreError> {
+        self.write_where(market, blocks, &|name, is_here| !is_here && wanted(name), &|_, _| ())
+    }
+
+    fn write_where(
+        &self,
+        market: &MarketId,
+        blocks: &[(BlockKey, Block)],
+        wanted: &dyn Fn(&Name, bool) -> bool,
+        kept: &dyn Fn(Name, &Block),
+    ) -> Result<(), StoreError> {
+        let result = self.try_write(market, blocks, wanted, kept);
         if let Err(error) = &result {
             self.failed(error);
         }
@@ -191,6 +212,7 @@ impl Shelf {
         &self,
         market: &MarketId,
         blocks: &[(BlockKey, Block)],
+        wanted: &dyn Fn(&Name, bool) -> bool,
         kept: &dyn Fn(Name, &Block),
     ) -> Result<(), StoreError> {
         let mut folders = BTreeSet::new();
@@ -211,11 +233,14 @@ impl Shelf {
                 // file takes this lock before it answers, so nobody finds the older block in memory after it;
                 // and two writers of one key leave the same block in both tiers.
                 let mut index = locked(&self.index);
+                let name = (market.clone(), key.clone());
+                if !wanted(&name, index.written(&name).is_some()) {
+                    continue;
+                }
                 if let Err(error) = staged.rename() {
                     named = Err(store_io("rename into", &key::block_path(&self.root, market, key), &error));
                     break;
                 }
-                let name = (market.clone(), key.clone());
                 let written = index.put(name.clone(), file.bytes, Some(file));
                 kept(name.clone(), block);
                 drop(index);
@@ -369,6 +394,11 @@ impl Shelf {
         result
     }
 
+    /// The blocks that are here.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        locked(&self.index).names()
+    }
+
     /// Symbols of one timeframe.
     pub(crate) fn symbols(&self, market: &MarketId, timeframe: Timeframe) -> Vec<Symbol> {
         locked(&self.index).symbols(market, timeframe)
@@ -389,6 +419,7 @@ impl Shelf {
             misses: self.misses.load(Ordering::Relaxed),
             evictions: self.evictions.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            ..TierStats::default()
         }
     }
 

@@ -172,6 +172,16 @@ impl Hot {
         state.slots.keys().filter_map(of).collect()
     }
 
+    /// A block, without counting that as use.
+    pub(crate) fn peek(&self, name: &Name) -> Option<Block> {
+        locked(&self.state).slots.get(name).map(|slot| slot.block.clone())
+    }
+
+    /// The blocks that are here.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        locked(&self.state).slots.keys().cloned().collect()
+    }
+
     /// Counters.
     pub(crate) fn stats(&self) -> TierStats {
         let state = locked(&self.state);
@@ -183,7 +193,7 @@ impl Hot {
             hits: state.hits,
             misses: state.misses,
             evictions: state.evictions,
-            errors: 0,
+            ..TierStats::default()
         }
     }
 }

@@ -86,6 +86,11 @@ impl Index {
         }
     }
 
+    /// The names of all files.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        self.entries.keys().cloned().collect()
+    }
+
     /// Files held.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()

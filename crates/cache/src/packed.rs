@@ -241,6 +241,12 @@ impl Packed {
         state.slots.keys().chain(state.waiting.keys()).filter_map(of).collect()
     }
 
+    /// The blocks that are here.
+    pub(crate) fn names(&self) -> Vec<Name> {
+        let state = locked(&self.state);
+        state.slots.keys().chain(state.waiting.keys()).cloned().collect()
+    }
+
     /// Counters.
     pub(crate) fn stats(&self) -> TierStats {
         let state = locked(&self.state);
@@ -253,6 +259,7 @@ impl Packed {
             misses: state.misses,
             evictions: state.evictions,
             errors: state.errors,
+            ..TierStats::default()
         }
     }
 }

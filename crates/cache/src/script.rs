@@ -1,43 +1,35 @@
 //! Scripts that Redis runs for several servers: one connection, made when it is needed and given up at the first
 //! failure. What the scripts do is not known here.
 
-use std::time::Duration;
-
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Script};
+use redis::Script;
 use tokio::sync::Mutex;
 
 use crate::error::CacheError;
-
-/// Longest wait for anything; callers have shorter ones of their own.
-const WAIT_MAX: Duration = Duration::from_secs(2);
+use crate::redis::{Dial, RedisAddress, WAIT_MAX, Wire};
 
 /// Runs scripts in Redis.
 pub struct RedisScripts {
-    client: Client,
+    dial: Dial,
     /// Taken out while it is used, so that one whose answer nobody waits for is not used again.
-    connection: Mutex<Option<MultiplexedConnection>>,
+    connection: Mutex<Option<Wire>>,
 }
 
 impl RedisScripts {
-    /// Checks the address, `redis://[user:password@]host:port/db`; nothing is connected yet.
+    /// Checks the address; nothing is connected yet.
     ///
     /// # Errors
     ///
     /// [`CacheError::RedisAddress`] when it cannot be read. It is not repeated: it may hold a password.
-    pub fn open(url: &str) -> Result<Self, CacheError> {
-        let client = Client::open(url).map_err(|_| CacheError::RedisAddress)?;
-        Ok(Self { client, connection: Mutex::new(None) })
+    /// [`CacheError::Io`] when the certificates cannot be read.
+    pub fn open(address: &RedisAddress) -> Result<Self, CacheError> {
+        Ok(Self { dial: Dial::new(address)?, connection: Mutex::new(None) })
     }
 
     /// Sees to it that there is a connection; false when there is none to be had.
     pub async fn connect(&self) -> bool {
         let mut held = self.connection.lock().await;
         if held.is_none() {
-            let config = AsyncConnectionConfig::new()
-                .set_connection_timeout(Some(WAIT_MAX))
-                .set_response_timeout(Some(WAIT_MAX));
-            *held = self.client.get_multiplexed_async_connection_with_config(&config).await.ok();
+            *held = tokio::time::timeout(WAIT_MAX, self.dial.wire()).await.ok().and_then(Result::ok);
         }
         held.is_some()
     }

@@ -166,9 +166,10 @@ pub struct SourceStats {
 }
 
 /// Whether a provider is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum BreakerState {
     /// It is.
+    #[default]
     Closed,
     /// It failed so often, or refused its key, that it is left alone.
     Open,
@@ -489,6 +490,10 @@ pub struct TierStats {
     pub evictions: u64,
     /// Failed operations.
     pub errors: u64,
+    /// Whether it is asked; the tiers of this process always are.
+    pub circuit: BreakerState,
+    /// Writes that wait until it can take them.
+    pub waiting: u64,
 }
 
 /// A block that a store had, and where.
@@ -504,6 +509,13 @@ pub struct Found {
 pub trait SeriesStore: Send + Sync {
     /// Reads `keys` in order; `None` marks a miss, and a damaged block is a miss that is counted and reported.
     fn read<'a>(&'a self, market: &'a MarketId, keys: &'a [BlockKey]) -> Pending<'a, Vec<Option<Found>>>;
+
+    /// What other servers keep of `keys` now, also where this one holds an older version; in order, and none where
+    /// nothing is shared.
+    fn shared<'a>(&'a self, market: &'a MarketId, keys: &'a [BlockKey]) -> Pending<'a, Vec<Option<Block>>> {
+        let _ = market;
+        Box::pin(std::future::ready(vec![None; keys.len()]))
+    }
 
     /// Keeps `blocks`, replacing what was there. When it answers, they survive the process.
     fn write<'a>(

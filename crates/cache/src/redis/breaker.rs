@@ -1,7 +1,10 @@
-//! When Redis is left alone: after failures in a row nobody asks, then one call tries, then all may again.
+//! When Redis is left alone: after failures in a row nobody asks, then one call tries, then all may again. How long
+//! is partly chance, so that servers which lost the same Redis do not come back to it at once.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+use panscan_core::port::BreakerState;
 
 use crate::locked;
 
@@ -22,6 +25,12 @@ struct State {
     until: Option<Instant>,
 }
 
+impl State {
+    fn rests(&mut self) {
+        self.until = Some(Instant::now() + self.rest.mul_f64(0.75 + 0.5 * fastrand::f64()));
+    }
+}
+
 impl Breaker {
     /// Whether to make a call now. While it rests, one call goes through at the end of each rest.
     pub(super) fn lets_through(&self) -> bool {
@@ -30,15 +39,17 @@ impl Breaker {
             None => true,
             Some(until) if Instant::now() < until => false,
             Some(_) => {
-                state.until = Some(Instant::now() + state.rest);
+                state.rests();
                 true
             }
         }
     }
 
     pub(super) fn succeeded(&self) {
-        let was = std::mem::take(&mut *locked(&self.0));
-        if was.until.is_some() {
+        let state = &mut *locked(&self.0);
+        state.failures = 0;
+        state.rest = Duration::ZERO;
+        if state.until.take().is_some() {
             tracing::info!("Redis answers again");
         }
     }
@@ -53,7 +64,21 @@ impl Breaker {
             tracing::info!(message, "Redis does not answer; this server goes on without it and looks again");
         }
         state.rest = (state.rest * 2).clamp(REST, REST_MAX);
-        state.until = Some(Instant::now() + state.rest);
+        state.rests();
+    }
+
+    /// How long nobody asks from now on.
+    pub(super) fn rest(&self) -> Duration {
+        let until = locked(&self.0).until;
+        until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn state(&self) -> BreakerState {
+        match locked(&self.0).until {
+            None => BreakerState::Closed,
+            Some(until) if Instant::now() < until => BreakerState::Open,
+            Some(_) => BreakerState::HalfOpen,
+        }
     }
 }
 
@@ -65,17 +90,23 @@ mod tests {
     fn rests_after_failures_lets_one_try_and_recovers() {
         let breaker = Breaker::default();
         breaker.failed("x");
-        assert!(breaker.lets_through());
+        assert!(breaker.lets_through() && breaker.state() == BreakerState::Closed);
         breaker.failed("x");
-        assert!(!breaker.lets_through());
+        assert_eq!(locked(&breaker.0).rest, REST);
+        let hour = Duration::from_secs(3600);
+        locked(&breaker.0).until = Some(Instant::now() + hour);
+        assert!(breaker.state() == BreakerState::Open && breaker.rest() > hour / 2);
         locked(&breaker.0).until = Some(Instant::now());
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        locked(&breaker.0).rest = hour;
         assert!(breaker.lets_through() && !breaker.lets_through(), "one of many");
+        locked(&breaker.0).rest = REST;
         breaker.failed("x");
-        assert!(!breaker.lets_through());
         assert_eq!(locked(&breaker.0).rest, 2 * REST);
         breaker.succeeded();
-        assert!(breaker.lets_through());
+        assert!(breaker.lets_through() && breaker.rest() == Duration::ZERO);
         (0..40).for_each(|_| breaker.failed("x"));
         assert_eq!(locked(&breaker.0).rest, REST_MAX);
+        assert!(breaker.rest() <= REST_MAX.mul_f64(1.25));
     }
 }

@@ -41,7 +41,7 @@ pub use census::{Census, Holding};
 pub use compaction::{Compacted, compact};
 pub use error::CacheError;
 pub use lock::Writer;
-pub use redis::{RedisAddress, RedisConfig};
+pub use redis::{RedisAddress, RedisConfig, RedisReport, probe};
 pub use script::RedisScripts;
 pub use tiers::{Tiers, TiersConfig};
 pub use verify::{DamagedFile, Progress, Report, verify};

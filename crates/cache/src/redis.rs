@@ -7,6 +7,7 @@ mod errand;
 mod info;
 mod layout;
 mod link;
+mod probe;
 mod value;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,8 +28,9 @@ use self::errand::{Queue, Task};
 use self::info::Server;
 use self::layout::{Layout, Place, join, parts};
 pub use self::link::RedisAddress;
-use self::link::{Link, Refusal, values_of};
 pub(crate) use self::link::{Dial, WAIT_MAX, Wire};
+use self::link::{Link, Refusal, values_of};
+pub use self::probe::{RedisReport, probe};
 use crate::error::CacheError;
 use crate::format::Fault;
 use crate::key::Name;
@@ -63,11 +65,11 @@ pub struct RedisConfig {
 }
 
 impl RedisConfig {
-    /// The server at a URL, used as it is by default.
+    /// One that is used as it is by default.
     #[must_use]
-    pub fn new(url: &str) -> Self {
+    pub fn new(address: RedisAddress) -> Self {
         Self {
-            address: RedisAddress { url: url.to_owned(), ..RedisAddress::default() },
+            address,
             prefix: "panscan".to_owned(),
             timeout: Duration::from_millis(20),
             ttl_closed: Duration::from_secs(24 * 60 * 60),
@@ -169,7 +171,8 @@ impl Redis {
             _ => self.config.timeout * FILL_FACTOR,
         };
         let batches: Vec<Vec<(usize, Name, Place)>> = wanted.chunks(BATCH_KEYS).map(<[_]>::to_vec).collect();
-        let mut read = futures::stream::iter(batches).map(|batch| self.read_batch(batch, wait)).buffered(BATCHES);
+        let mut read =
+            futures::stream::iter(batches).map(|batch| self.read_batch(batch, wait)).buffered(BATCHES);
         while let Some(batch) = read.next().await {
             for (i, block) in batch {
                 found[i] = Some(block);
@@ -179,7 +182,11 @@ impl Redis {
     }
 
     /// One batch; answers the blocks that are there.
-    async fn read_batch(self: &Arc<Self>, batch: Vec<(usize, Name, Place)>, wait: Duration) -> Vec<(usize, Block)> {
+    async fn read_batch(
+        self: &Arc<Self>,
+        batch: Vec<(usize, Name, Place)>,
+        wait: Duration,
+    ) -> Vec<(usize, Block)> {
         let asked = batch.len();
         let places: Vec<Place> = batch.iter().map(|(_, _, place)| place.clone()).collect();
         let values = self.values(&places, wait).await;
@@ -196,7 +203,8 @@ impl Redis {
             }
             absent.extend(missing.into_iter().map(|name| (name, Instant::now())));
         }
-        let mut renewed: Vec<&str> = found.iter().map(|(i, _)| *i).filter_map(|i| places.get(i)).map(Place::key).collect();
+        let mut renewed: Vec<&str> =
+            found.iter().map(|(i, _)| *i).filter_map(|i| places.get(i)).map(Place::key).collect();
         renewed.dedup();
         renewed.into_iter().for_each(|key| self.later(Task::Renew(key.to_owned()), None, key.len()));
         found.into_iter().map(|(_, (i, block))| (i, block)).collect()
@@ -242,11 +250,7 @@ impl Redis {
     }
 
     /// The values at these places, long ones put together; `None` when Redis did not answer in time.
-    async fn values(
-        &self,
-        places: &[Place],
-        wait: Duration,
-    ) -> Option<Vec<Result<Option<Vec<u8>>, Fault>>> {
+    async fn values(&self, places: &[Place], wait: Duration) -> Option<Vec<Result<Option<Vec<u8>>, Fault>>> {
         let first = self.raw(places, wait).await?;
         let more: Vec<Place> = first
             .iter()

@@ -234,7 +234,11 @@ impl Inner {
         });
     }
 
-    async fn write(self: &Arc<Self>, market: &MarketId, blocks: &[(BlockKey, Block)]) -> Result<(), StoreError> {
+    async fn write(
+        self: &Arc<Self>,
+        market: &MarketId,
+        blocks: &[(BlockKey, Block)],
+    ) -> Result<(), StoreError> {
         let result = self.write_here(market, blocks).await;
         if let (Some(redis), true) = (&self.redis, !matches!(result, Err(StoreError::Damaged { .. }))) {
             redis.write(market, blocks);
@@ -324,7 +328,8 @@ impl Inner {
         at: Timestamp,
         body: &[u8],
     ) -> Result<(), StoreError> {
-        let (local, market, name, body) = (self.local.clone(), market.clone(), name.to_owned(), body.to_vec());
+        let (local, market, name, body) =
+            (self.local.clone(), market.clone(), name.to_owned(), body.to_vec());
         blocking(&self.writes, move || local.write_note(&market, &name, at, &body)).await?
     }
 

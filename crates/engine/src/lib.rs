@@ -41,6 +41,7 @@ pub use indicators::{
     GivenBars, IndicatorValues, IndicatorsEvent, IndicatorsHead, IndicatorsRequest, IndicatorsStream,
 };
 pub use market::{Engine, EngineStats, Parts};
+pub use notes::REFERENCE_NOTES;
 pub use refresh::Refreshed;
 pub use resident::Published;
 pub use run::{Cost, Pin, ScanAnswer, ScanRequest, Timing};

@@ -20,6 +20,10 @@ pub(crate) const QUARANTINE: &str = "quarantine.json";
 /// Name of the note, in the market `last`, with the market that was served last.
 pub(crate) const MARKET: &str = "market.json";
 
+/// How the names begin of the notes with reference data: listings, splits, dividends, details of symbols. What keeps
+/// notes for a time keeps these for as long as reference data is good.
+pub const REFERENCE_NOTES: [&str; 4] = ["listings", "splits", "dividends", "details-"];
+
 /// Refused bars that are remembered.
 pub(crate) const QUARANTINED_MAX: usize = 10_000;
 

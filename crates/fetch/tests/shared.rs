@@ -177,7 +177,7 @@ async fn a_server_alone_keeps_to_its_share_and_a_single_one_uses_all() {
 
 #[test]
 fn an_address_that_cannot_be_read_is_refused_without_its_password() {
-    let error =
-        panscan_cache::RedisScripts::open("http://user:hidden-password@somewhere").unwrap_err().to_string();
+    let address = panscan_cache::RedisAddress::new("http://user:hidden-password@somewhere");
+    let error = panscan_cache::RedisScripts::open(&address).unwrap_err().to_string();
     assert!(error.contains("redis address") && !error.contains("hidden-password"), "{error}");
 }

@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use panscan_cache::{CacheError, RedisConfig, RedisScripts, Tiers, TiersConfig};
+use panscan_cache::{
+    CacheError, RedisAddress, RedisConfig, RedisReport, RedisScripts, Tiers, TiersConfig, probe,
+};
 use panscan_core::Kind;
 use panscan_core::limit::Quota;
 use panscan_core::port::{BarSource, Clock, Pending, SourceError};
 use panscan_core::universe::Listing;
 use panscan_cpu::{CpuBackend, CpuError};
-use panscan_engine::{Engine, EngineConfig, EngineError, Parts};
+use panscan_engine::{Engine, EngineConfig, EngineError, Parts, REFERENCE_NOTES};
 use panscan_fetch::{
     Alpaca, AlpacaConfig, AlpacaFeed, AlphaVantage, AlphaVantageConfig, CallConfig, Chain, ChainConfig,
     FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Scripts, SharedLimit, WithFiles, Yahoo,
@@ -33,6 +35,8 @@ const POLYGON_URL: &str = "https://api.polygon.io";
 const LEDGERS: &str = "limits";
 /// Longest wait for Redis before a call is made on the server's own share.
 const LIMIT_TIMEOUT: Duration = Duration::from_millis(100);
+/// Longest wait at the end for what still goes to disk or to Redis.
+const SETTLE: Duration = Duration::from_secs(2);
 /// First wait before a start that failed is tried again; it doubles up to a minute.
 const START_AGAIN: Duration = Duration::from_millis(500);
 
@@ -88,6 +92,7 @@ pub struct Running {
     host: Arc<Host>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    store: Arc<Tiers>,
     grace: Duration,
 }
 
@@ -123,12 +128,12 @@ pub async fn start(settings: &Settings) -> Result<Running, AppError> {
             clock
         }
     };
-    let parts = Parts { source, store, compute, clock, attributes };
+    let parts = Parts { source, store: store.clone(), compute, clock, attributes };
     let shown = settings.shown.iter().map(|s| (s.entry.name.to_owned(), s.value.clone(), s.origin.as_str()));
     let host = Host::new(settings.flow.batch_rows, shown.collect());
     tasks.push(until(&stop, start_engine(host.clone(), parts, engine_config(settings))));
     tasks.push(tokio::spawn(rpc::serve(listener, host.clone(), stop.clone())));
-    Ok(Running { grpc, host, stop, tasks, grace: settings.server.drain_grace })
+    Ok(Running { grpc, host, stop, tasks, store, grace: settings.server.drain_grace })
 }
 
 impl Running {
@@ -165,6 +170,8 @@ impl Running {
                 task.abort();
             }
         }
+        // What was fetched last is worth a moment: other servers need not fetch it.
+        self.store.settle(self.grace.min(SETTLE)).await;
     }
 }
 
@@ -252,9 +259,9 @@ fn polygon(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>, Ap
     let key = provider.api_key.as_ref().map(secret);
     let url = provider.url.clone().unwrap_or_else(|| POLYGON_URL.to_owned());
     // With Redis the servers agree call by call; without it each keeps to its part.
-    let shared = match &settings.redis.url {
+    let shared = match redis_address(settings) {
         Some(redis) => Some(SharedLimit {
-            scripts: Arc::new(RedisLink(RedisScripts::open(redis.expose())?)),
+            scripts: Arc::new(RedisLink(RedisScripts::open(&redis)?)),
             prefix: settings.redis.prefix.clone(),
             timeout: LIMIT_TIMEOUT,
             peers: provider.peers,
@@ -300,6 +307,22 @@ impl Scripts for RedisLink {
     }
 }
 
+/// Where Redis is; `None` where it is off.
+fn redis_address(settings: &Settings) -> Option<RedisAddress> {
+    let redis = &settings.redis;
+    redis.url.as_ref().map(|url| RedisAddress {
+        url: url.expose().to_owned(),
+        cluster: redis.cluster,
+        ca_file: redis.ca_file.clone(),
+    })
+}
+
+/// How the Redis of the settings stands; `None` where it is off.
+pub async fn look_at_redis(settings: &Settings, within: Duration) -> Option<Result<RedisReport, String>> {
+    let address = redis_address(settings)?;
+    Some(probe(&address, &settings.redis.prefix, within).await)
+}
+
 /// The tiers.
 ///
 /// # Errors
@@ -308,11 +331,16 @@ impl Scripts for RedisLink {
 pub fn store(dir: Option<PathBuf>, settings: &Settings) -> Result<Arc<Tiers>, AppError> {
     let tiers = &settings.tiers;
     let shared = &settings.redis;
-    let redis = shared.url.as_ref().map(|url| RedisConfig {
-        url: url.expose().to_owned(),
+    let redis = redis_address(settings).map(|address| RedisConfig {
         prefix: shared.prefix.clone(),
         timeout: shared.timeout,
         ttl_closed: shared.ttl_closed,
+        ttl_notes: REFERENCE_NOTES
+            .iter()
+            .map(|name| ((*name).to_owned(), settings.lives.reference))
+            .collect(),
+        ttl_other: shared.ttl_other,
+        ..RedisConfig::new(address)
     });
     Ok(Arc::new(Tiers::open(TiersConfig {
         dir,
@@ -345,6 +373,10 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         max_concurrent: settings.server.concurrent_max,
         max_queue: settings.server.queue_max,
         snapshot_ttl: settings.data.snapshot_ttl,
+        provisional_ttl: settings.lives.forming,
+        reference_ttl: settings.lives.reference,
+        details_ttl: settings.lives.details,
+        absent_ttl: settings.lives.absent,
         max_staleness: settings.data.max_staleness.unwrap_or(defaults.max_staleness),
         ..defaults
     }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub tiers: TierSettings,
     /// Redis.
     pub redis: RedisSettings,
+    /// Times to live.
+    pub lives: Lives,
     /// What computes.
     pub compute: ComputeSettings,
     /// Folder of recorded data for measurements.
@@ -181,12 +183,31 @@ pub struct TierSettings {
 pub struct RedisSettings {
     /// Its URL, maybe with a password; unset is off.
     pub url: Option<Secret>,
+    /// Whether that is a node of a cluster.
+    pub cluster: bool,
+    /// Certificates that are trusted instead of the system's.
+    pub ca_file: Option<PathBuf>,
     /// First part of every key.
     pub prefix: String,
     /// Wait of a scan per batch of keys.
     pub timeout: Duration,
     /// Life of closed bars.
     pub ttl_closed: Duration,
+    /// Life of what has none of its own.
+    pub ttl_other: Duration,
+}
+
+/// How long what was learned is good for, by kind of data. Closed bars have no such time.
+#[derive(Debug, Clone, Copy)]
+pub struct Lives {
+    /// Bars of a session that still trades.
+    pub forming: Duration,
+    /// Listings, splits and dividends.
+    pub reference: Duration,
+    /// Details of single symbols.
+    pub details: Duration,
+    /// That the provider refused something for good.
+    pub absent: Duration,
 }
 
 /// What computes.
@@ -255,6 +276,7 @@ pub fn load(
         data: data(&mut layers),
         tiers: tiers(&mut layers),
         redis: redis(&mut layers),
+        lives: lives(&mut layers),
         compute: compute(&mut layers),
         recorded: path(&mut layers, &names::TEST_DATA),
         client_server: layers.get(&names::SERVER, value::url(&["http", "https"])),
@@ -501,16 +523,25 @@ fn redis(layers: &mut Layers<'_>) -> RedisSettings {
         _ => value::url(&["redis", "rediss"])(text),
     });
     let url = given.unwrap_or_else(|| format!("redis://{host}:{port}/{db}"));
-    layers.get(&names::REDIS_CLUSTER, |text| match value::switch(text)? {
-        false => Ok(()),
-        true => Err("expected off; a cluster is not in this build".to_owned()),
-    });
     let second = Duration::from_secs(1);
     RedisSettings {
         url: (!url.is_empty()).then(|| Secret::new(url)),
+        cluster: layers.get(&names::REDIS_CLUSTER, value::switch),
+        ca_file: layers.find(&names::REDIS_CA, value::words).map(|path| layers.home(&path)),
         prefix: layers.get(&names::REDIS_PREFIX, value::words),
         timeout: layers.get(&names::REDIS_TIMEOUT, value::duration_in(second / 1_000, 60 * second)),
         ttl_closed: Duration::from_secs(layers.get(&names::REDIS_TTL_CLOSED, value::whole(1, 31_536_000))),
+        ttl_other: Duration::from_secs(layers.get(&names::REDIS_TTL, value::whole(1, 31_536_000))),
+    }
+}
+
+fn lives(layers: &mut Layers<'_>) -> Lives {
+    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    Lives {
+        forming: layers.get(&names::TTL_FORMING, value::duration_in(Duration::ZERO, 3_600 * second)),
+        reference: layers.get(&names::TTL_REFERENCE, value::duration_in(second, 365 * day)),
+        details: layers.get(&names::TTL_DETAILS, value::duration_in(60 * second, 365 * day)),
+        absent: layers.get(&names::TTL_ABSENT, value::duration_in(Duration::ZERO, day)),
     }
 }
 
@@ -542,7 +573,12 @@ fn later(layers: &mut Layers<'_>) {
         Some(("sqlite" | "postgres", _)) => Ok(()),
         _ => Err("expected a sqlite: or postgres: URL".to_owned()),
     });
-    layers.get(&names::REDIS_TTL, value::whole(1, 31_536_000));
+    let day = Duration::from_secs(86_400);
+    layers.get(&names::TTL_SECTOR, value::duration_in(second, 365 * day));
+    layers.get(&names::TTL_SNAPSHOT, value::duration_in(Duration::ZERO, 3_600 * second));
+    for entry in [&names::TTL_SENTIMENT, &names::TTL_ANALYSIS] {
+        layers.get(entry, value::duration_in(Duration::ZERO, day));
+    }
     for entry in [&names::XAI_API_KEY, &names::PERPLEXITY_API_KEY] {
         layers.find(entry, value::secret);
     }

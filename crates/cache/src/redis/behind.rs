@@ -107,7 +107,8 @@ impl Redis {
             return None;
         }
         let this = self.clone();
-        let Ok((batch, mut commands)) = tokio::task::spawn_blocking(move || this.commands(batch)).await else {
+        let Ok((batch, mut commands)) = tokio::task::spawn_blocking(move || this.commands(batch)).await
+        else {
             return Some(Duration::ZERO);
         };
         let counts: Vec<usize> = commands.iter().map(Vec::len).collect();

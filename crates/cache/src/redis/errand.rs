@@ -143,10 +143,10 @@ mod tests {
         queue.push(task(1), Some(3), 20);
         assert_eq!((queue.len(), queue.bytes), (2, 30));
         let batch = queue.take();
-        assert_eq!(batch.iter().map(|(t, l)| (t.clone(), l.value)).collect::<Vec<_>>(), [
-            (task(1), Some(3)),
-            (task(2), Some(2))
-        ]);
+        assert_eq!(
+            batch.iter().map(|(t, l)| (t.clone(), l.value)).collect::<Vec<_>>(),
+            [(task(1), Some(3)), (task(2), Some(2))]
+        );
         queue.push(task(2), Some(4), 5);
         queue.push(task(3), None, 0);
         queue.give_back(batch);

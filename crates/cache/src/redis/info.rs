@@ -15,6 +15,10 @@ pub(super) struct Server {
     pub(super) limit: u64,
     /// Keys that it gave up for space.
     pub(super) evicted: u64,
+    /// What it does when it is full.
+    pub(super) policy: String,
+    /// Its version.
+    pub(super) version: String,
     /// One id for each run of each node.
     pub(super) runs: BTreeSet<String>,
 }
@@ -32,6 +36,8 @@ impl Server {
                     "used_memory" => server.used += number(),
                     "maxmemory" => server.limit += number(),
                     "evicted_keys" => server.evicted += number(),
+                    "maxmemory_policy" => value.clone_into(&mut server.policy),
+                    "redis_version" => value.clone_into(&mut server.version),
                     "run_id" => drop(server.runs.insert(value.to_owned())),
                     _ => {}
                 }
@@ -71,7 +77,8 @@ mod tests {
     use super::*;
 
     fn text(run: &str) -> Value {
-        let text = format!("# Server\r\nrun_id:{run}\r\nused_memory:100\r\nmaxmemory:7\r\nevicted_keys:3\r\n");
+        let text =
+            format!("# Server\r\nrun_id:{run}\r\nused_memory:100\r\nmaxmemory:7\r\nevicted_keys:3\r\n");
         Value::BulkString(text.into_bytes())
     }
 
@@ -81,7 +88,8 @@ mod tests {
         assert_eq!((one.keys, one.used, one.limit, one.evicted), (5, 100, 7, 3));
         let name = |n: &str| Value::SimpleString(n.to_owned());
         let nodes = Value::Map(vec![(name("n1"), text("a")), (name("n2"), text("b"))]);
-        let two = Server::read(&nodes, &Value::Map(vec![(name("n1"), Value::Int(1)), (name("n2"), Value::Int(2))]));
+        let two =
+            Server::read(&nodes, &Value::Map(vec![(name("n1"), Value::Int(1)), (name("n2"), Value::Int(2))]));
         assert_eq!((two.keys, two.used, two.runs.len()), (3, 200, 2));
         assert!(two.is_other_than(&one) && !one.is_other_than(&two));
         assert!(!Server::default().is_other_than(&one), "it did not say");

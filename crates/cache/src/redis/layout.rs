@@ -109,7 +109,9 @@ pub(super) fn cut(value: Vec<u8>) -> Option<Vec<Vec<u8>>> {
 /// How many parts a value has that begins with these bytes.
 pub(super) fn parts(first: &[u8]) -> usize {
     match first.get(..FIRST_HEAD) {
-        Some(head) if head[..8] == PARTS => usize::from(u16::from_le_bytes([head[8], head[9]])).clamp(1, PARTS_MAX),
+        Some(head) if head[..8] == PARTS => {
+            usize::from(u16::from_le_bytes([head[8], head[9]])).clamp(1, PARTS_MAX)
+        }
         _ => 1,
     }
 }
@@ -177,7 +179,9 @@ mod tests {
         let all: Vec<Option<Vec<u8>>> = all.into_iter().map(Some).collect();
         assert_eq!(join(first.clone(), &all).unwrap(), value);
         let [one, two] = &all[..] else { unreachable!() };
-        for bad in [vec![one.clone(), None], vec![two.clone(), one.clone()], vec![foreign, two.clone()], vec![]] {
+        for bad in
+            [vec![one.clone(), None], vec![two.clone(), one.clone()], vec![foreign, two.clone()], vec![]]
+        {
             assert!(join(first.clone(), &bad).is_err());
         }
         let mut flipped = one.clone();

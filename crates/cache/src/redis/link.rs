@@ -11,7 +11,9 @@ use bb8_redis::bb8::{ManageConnection, Pool, RunError};
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
-use redis::{Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, ServerErrorKind, TlsCertificates, Value};
+use redis::{
+    Client, Cmd, ErrorKind, Pipeline, RedisError, RedisFuture, ServerErrorKind, TlsCertificates, Value,
+};
 
 use super::breaker::Breaker;
 use crate::error::CacheError;
@@ -30,6 +32,14 @@ pub struct RedisAddress {
     pub cluster: bool,
     /// Certificates (PEM) that are trusted instead of the system's.
     pub ca_file: Option<PathBuf>,
+}
+
+impl RedisAddress {
+    /// A single server whose certificate, if it shows one, the system trusts.
+    #[must_use]
+    pub fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), ..Self::default() }
+    }
 }
 
 impl fmt::Debug for RedisAddress {
@@ -187,12 +197,7 @@ impl Link {
             .test_on_check_out(false)
             .connection_timeout(WAIT_MAX)
             .build_unchecked(Dial::new(address)?);
-        Ok(Self {
-            pool,
-            breaker: Breaker::default(),
-            is_cluster: address.cluster,
-            errors: AtomicU64::new(0),
-        })
+        Ok(Self { pool, breaker: Breaker::default(), is_cluster: address.cluster, errors: AtomicU64::new(0) })
     }
 
     /// The commands that read these keys, and which of the keys each answers.
@@ -209,7 +214,11 @@ impl Link {
     }
 
     /// The values that [`Link::gets`] found, key by key.
-    pub(super) fn got(&self, answers: &mut impl Iterator<Item = Result<Value, Refusal>>, keys: usize) -> Vec<Option<Vec<u8>>> {
+    pub(super) fn got(
+        &self,
+        answers: &mut impl Iterator<Item = Result<Value, Refusal>>,
+        keys: usize,
+    ) -> Vec<Option<Vec<u8>>> {
         if self.is_cluster {
             return answers.take(keys).map(|answer| bytes(answer.ok()?)).collect();
         }

@@ -41,8 +41,18 @@ async fn with_a_password_over_tls_and_not_without_either() {
     let port = free_port().to_string();
     let (cert, key, ca) = (path("cert.pem"), path("key.pem"), path("ca.pem"));
     let _redis = RedisServer::with(&[
-        "--tls-port", &port, "--tls-auth-clients", "no", "--requirepass", "s3cret",
-        "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca,
+        "--tls-port",
+        &port,
+        "--tls-auth-clients",
+        "no",
+        "--requirepass",
+        "s3cret",
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-ca-cert-file",
+        &ca,
     ]);
     let address = |password: &str, ca_file: Option<&str>| RedisAddress {
         url: format!("rediss://:{password}@localhost:{port}/0"),
@@ -104,6 +114,9 @@ fn an_address_that_is_none_is_refused_without_its_password() {
         let config = RedisConfig { address: RedisAddress { url, cluster, ca_file: None }, ..patient("") };
         assert!(!format!("{config:?} {:?}", config.address).contains("secret"));
         let error = Tiers::open(TiersConfig { redis: Some(config), ..TiersConfig::default() }).unwrap_err();
-        assert!(matches!(error, CacheError::RedisAddress) && !error.to_string().contains("secret"), "{error}");
+        assert!(
+            matches!(error, CacheError::RedisAddress) && !error.to_string().contains("secret"),
+            "{error}"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::sample::{block, day, same, symbol};
-use panscan_cache::{CacheError, RedisConfig, Tiers, TiersConfig};
+use panscan_cache::{CacheError, RedisAddress, RedisConfig, Tiers, TiersConfig};
 use panscan_core::block::Block;
 use panscan_core::port::{BlockKey, SeriesStore, TierStats};
 use panscan_core::snapshot::MarketId;
@@ -25,7 +25,7 @@ pub(crate) fn patient(url: &str) -> RedisConfig {
         timeout: PATIENCE,
         ttl_closed: Duration::from_secs(1000),
         ttl_absent: Duration::ZERO,
-        ..RedisConfig::new(url)
+        ..RedisConfig::new(RedisAddress::new(url))
     }
 }
 
@@ -46,7 +46,8 @@ pub(crate) fn with(redis: RedisConfig) -> Tiers {
 fn on_disk(dir: &std::path::Path, redis: Option<RedisConfig>) -> Tiers {
     let began = Instant::now();
     loop {
-        let config = TiersConfig { dir: Some(dir.to_owned()), redis: redis.clone(), ..TiersConfig::default() };
+        let config =
+            TiersConfig { dir: Some(dir.to_owned()), redis: redis.clone(), ..TiersConfig::default() };
         match Tiers::open(config) {
             Ok(store) => return store,
             // What the one before still wrote behind its last caller.
@@ -87,7 +88,10 @@ pub(crate) async fn until_shared(config: &RedisConfig, blocks: &[(BlockKey, Bloc
     let other = with(config.clone());
     until("all of it is shared", async || {
         let found = other.read(&market(), &keys(blocks)).await;
-        found.iter().zip(blocks).all(|(found, (_, block))| found.as_ref().is_some_and(|f| same(&f.block, block)))
+        found
+            .iter()
+            .zip(blocks)
+            .all(|(found, (_, block))| found.as_ref().is_some_and(|f| same(&f.block, block)))
     })
     .await;
 }
@@ -171,9 +175,8 @@ async fn values_longer_than_a_part_come_back_and_torn_ones_do_not() {
 async fn values_that_lie_are_refused_taken_away_and_written_again() {
     let redis = RedisServer::start();
     let first = store(&redis);
-    let blocks: Vec<_> = [day(1), day(2), symbol("B"), symbol("C")]
-        .map(|key| (key.clone(), block(&key, 50, 50, 1)))
-        .into();
+    let blocks: Vec<_> =
+        [day(1), day(2), symbol("B"), symbol("C")].map(|key| (key.clone(), block(&key, 50, 50, 1))).into();
     first.write(&market(), &blocks).await.unwrap();
     until_shared(&patient(&redis.url()), &blocks).await;
     let date = |n: u32| format!("test:test-market:v2:1d:day:2024-10-{n:02}");
@@ -260,10 +263,8 @@ async fn a_redis_that_lost_everything_is_given_back_what_is_held_here() {
     on_file.write(&market(), theirs).await.unwrap();
     on_file.write_note(&market(), "splits", Timestamp::from_seconds(7), b"none").await.unwrap();
     until_shared(&patient(&redis.url()), &blocks).await;
-    until("both have seen who it is", async || {
-        stats(&in_memory).entries > 0 && stats(&on_file).entries > 0
-    })
-    .await;
+    until("both have seen who it is", async || stats(&in_memory).entries > 0 && stats(&on_file).entries > 0)
+        .await;
 
     redis.kill();
     for _ in 0..50 {
@@ -352,7 +353,8 @@ async fn what_is_absent_is_not_asked_for_again_for_a_while() {
     let redis = RedisServer::start();
     let second = with(RedisConfig { ttl_absent: Duration::from_secs(3600), ..patient(&redis.url()) });
     let blocks = some_blocks(3);
-    let asked = || redis.command("INFO stats").split("keyspace_misses:").nth(1).unwrap()[..2].trim().to_owned();
+    let asked =
+        || redis.command("INFO stats").split("keyspace_misses:").nth(1).unwrap()[..2].trim().to_owned();
     assert!(second.read(&market(), &keys(&blocks)).await.iter().all(Option::is_none));
     let before = asked();
     for _ in 0..5 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use panscan_cache::RedisScripts;
+use panscan_cache::{RedisAddress, RedisScripts};
 use panscan_core::port::Pending;
 use panscan_fetch::Scripts;
 
@@ -24,5 +24,5 @@ impl Scripts for Joined {
 }
 
 pub(crate) fn scripts(url: &str) -> Arc<dyn Scripts> {
-    Arc::new(Joined(RedisScripts::open(url).unwrap()))
+    Arc::new(Joined(RedisScripts::open(&RedisAddress::new(url)).unwrap()))
 }

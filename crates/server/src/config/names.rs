@@ -122,6 +122,16 @@ settings! {
         PREFETCH "PANSCAN_PREFETCH" "prefetch" Value("on"), "on or off", "warms what is usually asked for, from spare rate budget", Idle, Plain;
         LIVE "PANSCAN_LIVE" "live" Value("off"), "on or off", "follows the provider's stream; this build has `off`", Active, Plain;
     }
+    "Time to live" {
+        TTL_FORMING "PANSCAN_TTL_FORMING" "ttl_forming" Value("10s"), "duration, 0s to 1h", "for so long the bars of a session that still trades are not asked for again; those of a closed one never are", Active, Plain;
+        TTL_REFERENCE "PANSCAN_TTL_REFERENCE" "ttl_reference" Value("24h"), "duration, 1s to 365d", "listings, splits and dividends; older ones are answered while newer ones are fetched, and stay where that fails", Active, Plain;
+        TTL_DETAILS "PANSCAN_TTL_DETAILS" "ttl_details" Value("7d"), "duration, 1min to 365d", "sectors, industries and shares of single symbols: one call each", Active, Plain;
+        TTL_ABSENT "PANSCAN_TTL_ABSENT" "ttl_absent" Value("1min"), "duration, 0s to 1d", "for so long what the provider refused for good is not asked for again", Active, Plain;
+        TTL_SECTOR "PANSCAN_TTL_SECTOR" "ttl_sector" Value("24h"), "duration, 1s to 365d", "statistics of sectors", Idle, Plain;
+        TTL_SNAPSHOT "PANSCAN_TTL_SNAPSHOT" "ttl_snapshot" Value("10s"), "duration, 0s to 1h", "the provider's snapshots of the market", Idle, Plain;
+        TTL_SENTIMENT "PANSCAN_TTL_SENTIMENT" "ttl_sentiment" Value("90s"), "duration, 0s to 1d", "opinions on sentiment", Idle, Plain;
+        TTL_ANALYSIS "PANSCAN_TTL_ANALYSIS" "ttl_analysis" Value("120s"), "duration, 0s to 1d", "opinions that are analyses", Idle, Plain;
+    }
     "Tiers" {
         STORE "PANSCAN_STORE" "store" Value("./panscan-store"), "folder", "the file tier", Active, Plain;
         L1_BYTES "PANSCAN_L1_BYTES" "l1_bytes" Value("1GiB"), "bytes", "bound of the tier of decoded columns in memory", Active, Plain;
@@ -133,10 +143,11 @@ settings! {
         REDIS_DB "REDIS_DB" "redis_db" Value("0"), "number, 0 to 1023", "its database", Active, Plain;
         REDIS_URL "PANSCAN_REDIS_URL" "redis_url" Absent("from REDIS_*"), "`redis://` or `rediss://` URL, or empty", "replaces the three; empty turns Redis off", Active, Url;
         REDIS_TIMEOUT "PANSCAN_REDIS_TIMEOUT" "redis_timeout" Value("20ms"), "duration, 1ms to 1min", "wait of a scan per batch of keys", Active, Plain;
-        REDIS_TTL "REDIS_TTL" "redis_ttl" Value("3600"), "seconds, 1 to 31536000", "life in Redis of kinds of data without their own", Idle, Plain;
+        REDIS_TTL "REDIS_TTL" "redis_ttl" Value("3600"), "seconds, 1 to 31536000", "life in Redis of kinds of data without their own", Active, Plain;
         REDIS_TTL_CLOSED "PANSCAN_REDIS_TTL_CLOSED" "redis_ttl_closed" Value("86400"), "seconds, 1 to 31536000", "life of closed bars in Redis, renewed when read: a memory bound, not staleness", Active, Plain;
         REDIS_PREFIX "PANSCAN_REDIS_PREFIX" "redis_prefix" Value("panscan"), "text", "first part of every key in Redis", Active, Plain;
-        REDIS_CLUSTER "PANSCAN_REDIS_CLUSTER" "redis_cluster" Value("off"), "on or off", "Redis is a cluster; this build has `off`", Active, Plain;
+        REDIS_CLUSTER "PANSCAN_REDIS_CLUSTER" "redis_cluster" Value("off"), "on or off", "Redis is a cluster; the URL names one of its nodes", Active, Plain;
+        REDIS_CA "PANSCAN_REDIS_CA" "redis_ca" Absent("the system's"), "file, PEM", "certificates that are trusted instead of the system's, for `rediss://`", Active, Plain;
         S3_ENDPOINT "PANSCAN_S3_ENDPOINT" "s3_endpoint" Absent("the provider's own"), "http(s) URL", "where the provider's flat files are", Active, Url;
         S3_BUCKET "PANSCAN_S3_BUCKET" "s3_bucket" Absent("flatfiles"), "text", "bucket of the flat files", Active, Plain;
         S3_ACCESS_KEY "PANSCAN_S3_ACCESS_KEY" "s3_access_key" Absent("none"), "text", "key of the flat files; off without", Active, Secret;

@@ -1,55 +1,55 @@
-//! Whether Redis answers: one PING over TCP.
+//! Whether Redis answers, and may be written and read. Not here: how that is tried.
 
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-
 use super::Row;
+use crate::app;
 use crate::config::Settings;
 
-/// Longest wait for the connection and the answer together.
-const WAIT: Duration = Duration::from_secs(1);
-/// What to do about an absent Redis.
-const REMEDY: &str = "start it, or turn it off with PANSCAN_REDIS_URL= or --no-redis; without it nothing is shared between servers";
+/// Longest wait for all of it.
+const WAIT: Duration = Duration::from_secs(2);
+/// What to do about a Redis that does not do.
+const REMEDY: &str = "start it, see to PANSCAN_REDIS_URL, PANSCAN_REDIS_CLUSTER and PANSCAN_REDIS_CA, or turn it off with PANSCAN_REDIS_URL= or --no-redis; without it nothing is shared between servers";
+/// What to do about one that gives nothing up when it is full.
+const EVICTION: &str =
+    "set maxmemory-policy to allkeys-lru there: with noeviction a full one takes nothing more";
 
 /// Asks the Redis of the settings.
 pub(super) async fn row(settings: &Settings) -> Row {
-    let Some(url) = &settings.redis.url else { return Row::ok("redis", "off") };
-    let Some(address) = address(url.expose()) else {
-        return Row::warn("redis", "its URL is encrypted (rediss) and was not tried", REMEDY);
-    };
-    let answer = tokio::time::timeout(WAIT, ping(&address)).await;
-    match answer {
-        Ok(Ok(text)) if text.starts_with('+') => Row::ok("redis", format!("{address} answers")),
-        Ok(Ok(text)) if text.starts_with("-NOAUTH") => {
-            Row::ok("redis", format!("{address} answers and asks for a password"))
+    match app::look_at_redis(settings, WAIT).await {
+        None => Row::ok("redis", "off"),
+        Some(Err(why)) => Row::warn("redis", format!("{}: {why}", place(settings)), REMEDY),
+        Some(Ok(report)) => {
+            let bound = match report.limit_bytes {
+                0 => "no bound".to_owned(),
+                bytes => format!("of {}", mib(bytes)),
+            };
+            let used = mib(report.used_bytes);
+            let detail =
+                format!("{} answers, version {}, {used} in use, {bound}", place(settings), report.version);
+            match (report.limit_bytes, report.policy.as_str()) {
+                (1.., "noeviction") => Row::warn("redis", detail, EVICTION),
+                _ => Row::ok("redis", detail),
+            }
         }
-        Ok(Ok(text)) => {
-            let text = panscan_core::error::shortened(&text);
-            Row::warn("redis", format!("{address} answers {text:?}, which Redis would not"), REMEDY)
-        }
-        Ok(Err(error)) => Row::warn("redis", format!("{address} cannot be reached: {error}"), REMEDY),
-        Err(_) => Row::warn("redis", format!("{address} does not answer within {WAIT:?}"), REMEDY),
     }
 }
 
-async fn ping(address: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.write_all(b"PING\r\n").await?;
-    let mut bytes = [0; 128];
-    let n = stream.read(&mut bytes).await?;
-    Ok(String::from_utf8_lossy(&bytes[..n]).into_owned())
+fn mib(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// `host:port` of a plain URL.
-fn address(url: &str) -> Option<String> {
-    let rest = url.strip_prefix("redis://")?;
-    let authority = rest.split(['/', '?']).next()?;
-    let host = authority.rsplit('@').next()?;
-    let has_port =
-        host.rsplit(':').next().is_some_and(|port| port.parse::<u16>().is_ok()) && host.contains(':');
-    Some(if has_port { host.to_owned() } else { format!("{host}:6379") })
+/// The address without user and password.
+fn place(settings: &Settings) -> String {
+    let url = settings.redis.url.as_ref().map_or("", |url| url.expose());
+    address(url)
+}
+
+fn address(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("redis", url));
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}")
 }
 
 #[cfg(test)]
@@ -57,10 +57,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_taken_from_urls() {
-        assert_eq!(address("redis://localhost:6379/0").as_deref(), Some("localhost:6379"));
-        assert_eq!(address("redis://u:p@h/2").as_deref(), Some("h:6379"));
-        assert_eq!(address("redis://[::1]:7000").as_deref(), Some("[::1]:7000"));
-        assert_eq!(address("rediss://h"), None);
+    fn what_is_shown_of_an_address_holds_no_password() {
+        assert_eq!(address("redis://localhost:6379/0"), "redis://localhost:6379");
+        assert_eq!(address("rediss://u:p@h/2"), "rediss://h");
+        assert_eq!(address("redis://:p@w@[::1]:7000"), "redis://[::1]:7000");
     }
 }

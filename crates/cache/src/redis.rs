@@ -102,6 +102,11 @@ enum Cargo {
     Note(Vec<u8>),
 }
 
+/// What a value at a place turned out to be.
+type Raw = Result<Option<Vec<u8>>, Fault>;
+/// A block with its number in its batch, and with that of the key that was asked for.
+type Numbered = (usize, (usize, Block));
+
 /// The tier.
 pub(crate) struct Redis {
     config: RedisConfig,
@@ -214,8 +219,8 @@ impl Redis {
     fn decode_all(
         self: &Arc<Self>,
         batch: Vec<(usize, Name, Place)>,
-        values: Vec<Result<Option<Vec<u8>>, Fault>>,
-    ) -> (Vec<(usize, (usize, Block))>, Vec<Name>) {
+        values: Vec<Raw>,
+    ) -> (Vec<Numbered>, Vec<Name>) {
         let (mut found, mut missing) = (Vec::new(), Vec::new());
         for (n, ((i, name, place), value)) in batch.into_iter().zip(values).enumerate() {
             let block = value.and_then(|value| match value {
@@ -250,7 +255,7 @@ impl Redis {
     }
 
     /// The values at these places, long ones put together; `None` when Redis did not answer in time.
-    async fn values(&self, places: &[Place], wait: Duration) -> Option<Vec<Result<Option<Vec<u8>>, Fault>>> {
+    async fn values(&self, places: &[Place], wait: Duration) -> Option<Vec<Raw>> {
         let first = self.raw(places, wait).await?;
         let more: Vec<Place> = first
             .iter()
@@ -265,7 +270,7 @@ impl Redis {
             false => self.raw(&more, wait).await?,
         }
         .into_iter();
-        let whole = |value: Result<Option<Vec<u8>>, Fault>| {
+        let whole = |value: Raw| {
             let Some(first) = value? else { return Ok(None) };
             let rest: Vec<Option<Vec<u8>>> =
                 rest.by_ref().take(parts(&first) - 1).map(|part| part.ok().flatten()).collect();
@@ -275,7 +280,7 @@ impl Redis {
     }
 
     /// The values at these places as they are.
-    async fn raw(&self, places: &[Place], wait: Duration) -> Option<Vec<Result<Option<Vec<u8>>, Fault>>> {
+    async fn raw(&self, places: &[Place], wait: Duration) -> Option<Vec<Raw>> {
         let keys: Vec<(usize, String)> = places
             .iter()
             .enumerate()
@@ -298,7 +303,7 @@ impl Redis {
             command
         }));
         let mut answers = self.link.exchange(wait, &commands).await?.into_iter();
-        let mut values: Vec<Result<Option<Vec<u8>>, Fault>> = places.iter().map(|_| Ok(None)).collect();
+        let mut values: Vec<Raw> = places.iter().map(|_| Ok(None)).collect();
         for ((i, _), value) in keys.iter().zip(self.link.got(&mut answers, keys.len())) {
             values[*i] = Ok(value);
         }

@@ -50,8 +50,8 @@ impl fmt::Debug for RedisAddress {
 
 /// Makes connections.
 pub(crate) enum Dial {
-    One(RedisConnectionManager),
-    Cluster(ClusterClient),
+    One(Box<RedisConnectionManager>),
+    Cluster(Box<ClusterClient>),
 }
 
 impl fmt::Debug for Dial {
@@ -81,14 +81,14 @@ impl Dial {
             if let Some(certificates) = certificates {
                 builder = builder.certs(certificates);
             }
-            return builder.build().map(Self::Cluster).map_err(|_| CacheError::RedisAddress);
+            return builder.build().map(Box::new).map(Self::Cluster).map_err(|_| CacheError::RedisAddress);
         }
         let client = match certificates {
             Some(certificates) => Client::build_with_tls(url, certificates),
             None => Client::open(url),
         };
         let info = client.map_err(|_| CacheError::RedisAddress)?.get_connection_info().clone();
-        RedisConnectionManager::new(info).map(Self::One).map_err(|_| CacheError::RedisAddress)
+        RedisConnectionManager::new(info).map(Box::new).map(Self::One).map_err(|_| CacheError::RedisAddress)
     }
 
     pub(crate) async fn wire(&self) -> Result<Wire, RedisError> {

@@ -130,7 +130,8 @@ impl Caller {
         let bounds = Bounds {
             quota: config.quota,
             connections: config.max_connections,
-            call_max: config.total_timeout,
+            // An answer that has not begun by then is given up, and begins no sooner than the call was counted.
+            call_max: config.total_timeout.min(config.read_timeout),
             ledger: config.ledger.as_ref().map(|folder| folder.join(format!("{name}.calls"))),
             shared: config.shared.clone().map(|shared| (shared, shared_name)),
         };

@@ -4,7 +4,7 @@
 //! and callers take turns. Who stops waiting leaves the queue and makes no call. Where several servers share a
 //! key, a call needs the others' consent too, which Redis gives.
 
-mod ledger;
+pub(crate) mod ledger;
 mod link;
 mod queue;
 mod share;
@@ -38,7 +38,7 @@ pub(crate) struct Bounds {
     pub(crate) quota: Quota,
     /// Calls on the way at once.
     pub(crate) connections: usize,
-    /// Each of which ends within this time.
+    /// Each of which the provider has counted within this time.
     pub(crate) call_max: Duration,
     /// The file that remembers them.
     pub(crate) ledger: Option<PathBuf>,
@@ -50,6 +50,7 @@ pub(crate) struct Bounds {
 pub(crate) struct Limiter {
     state: Mutex<State>,
     connections: usize,
+    call_max: Duration,
     /// The instant `began`, in the clock of the log: monotonic whatever the desk's clock does.
     base: Timestamp,
     began: Instant,
@@ -153,6 +154,7 @@ impl Limiter {
         Ok(Arc::new(Self {
             state: Mutex::new(state),
             connections: connections.max(1),
+            call_max,
             base: now,
             began: Instant::now(),
             bell: Notify::new(),
@@ -246,8 +248,8 @@ impl Limiter {
         let want = state.want(now, self.connections);
         let calls = state.log.allowed(now);
         let share = state.share.as_mut()?;
-        let (peers, own, window) = share.terms();
-        let terms = Terms { calls, own, peers, window, hold: micros(share.hold) };
+        let (peers, own) = share.terms();
+        let terms = Terms { calls, own, peers, hold: micros(share.hold) };
         Some((share.compose(now, timeout, want), terms))
     }
 
@@ -448,18 +450,19 @@ impl Turn {
         if self.stage != Stage::Answered {
             self.stage = Stage::Answered;
             let now = self.limiter.now();
-            self.count_until(now);
+            let mut state = self.limiter.state();
+            self.count_until(&mut state, now);
+            if let (Some(ledger), Some(slot)) = (&mut state.ledger, self.slot) {
+                ledger.answered(slot);
+            }
         }
     }
 
-    fn count_until(&self, now: Timestamp) {
-        let mut state = self.limiter.state();
-        state.log.answered(self.start, now);
+    /// Notes that the provider has counted the call by `seen`.
+    fn count_until(&self, state: &mut State, seen: Timestamp) {
+        state.log.answered(self.start, seen);
         let quota = state.log.quota();
-        self.tell(&mut state, now.after(quota.window() + quota.margin()));
-        if let (Some(ledger), Some(slot)) = (&mut state.ledger, self.slot) {
-            ledger.answered(slot);
-        }
+        self.tell(state, seen.after(quota.window() + quota.margin()));
     }
 }
 
@@ -486,9 +489,12 @@ impl Drop for Turn {
                 }
             }
             Stage::Begun => {
-                // Given up on: what was sent may still be on its way.
-                let margin = self.limiter.state().log.quota().margin();
-                self.count_until(self.limiter.now().after(margin));
+                // Given up on: what was sent may still be on its way, for as long as a call takes. The ledger says
+                // the same of a call without an answer.
+                let mut state = self.limiter.state();
+                let margin = state.log.quota().margin();
+                let longest = self.start.after(self.limiter.call_max);
+                self.count_until(&mut state, self.limiter.now().after(margin).max(longest));
             }
         }
         self.limiter.state().in_flight -= 1;

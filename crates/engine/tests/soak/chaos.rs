@@ -1,17 +1,23 @@
-//! A provider behind a proxy, and what befalls them.
+//! A provider and a Redis, each behind a proxy, and what befalls them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use panscan_cache::{RedisAddress, RedisConfig};
 use panscan_core::bar::Field;
 use panscan_core::time::{SessionDate, Timestamp};
+use panscan_fetch::SharedLimit;
 use panscan_sim::{FaultName, MarketSource, Rate, SimConfig, Simulator};
 use panscan_testkit::proxy::{Proxy, Way};
+use panscan_testkit::redis::RedisServer;
 use panscan_testkit::world::Random;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+
+use crate::scripts::Linked;
 
 /// Raw bars by session, as bits.
 pub(crate) type Bars = BTreeMap<SessionDate, [u64; Field::COUNT]>;
@@ -19,13 +25,23 @@ pub(crate) type Bars = BTreeMap<SessionDate, [u64; Field::COUNT]>;
 /// Share of answers that are faulty while it lasts.
 const FAULTS: f64 = 0.2;
 
+/// How often something happened, and to whom.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Struck {
+    pub(crate) provider: u64,
+    pub(crate) redis: u64,
+}
+
 pub(crate) struct Chaos {
     config: SimConfig,
     sim: Option<Simulator>,
     proxy: Proxy,
+    redis: RedisServer,
+    redis_proxy: Proxy,
     truth: BTreeMap<String, Bars>,
     random: Random,
-    events: u64,
+    life: u64,
+    struck: Struck,
     violations: u64,
     ledgers: tempfile::TempDir,
 }
@@ -58,13 +74,18 @@ impl Chaos {
             })
             .collect();
         let proxy = Proxy::start(sim.addr()).await;
+        let redis = tokio::task::block_in_place(RedisServer::start);
+        let redis_proxy = Proxy::start(redis.addr()).await;
         Self {
             config,
             sim: Some(sim),
             proxy,
+            redis,
+            redis_proxy,
             truth,
             random: Random::new(1, 0),
-            events: 0,
+            life: 0,
+            struck: Struck::default(),
             violations: 0,
             ledgers: tempfile::tempdir().unwrap(),
         }
@@ -72,6 +93,28 @@ impl Chaos {
 
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.proxy.addr())
+    }
+
+    /// The limit that the engines share through Redis.
+    pub(crate) fn shared(&self) -> SharedLimit {
+        SharedLimit {
+            scripts: Arc::new(Linked::open(&self.redis_url())),
+            prefix: "soak".to_owned(),
+            timeout: Duration::from_millis(100),
+            peers: 2,
+        }
+    }
+
+    /// The tier of blocks in Redis, which knows nothing of the lives before.
+    pub(crate) fn tier(&self) -> RedisConfig {
+        RedisConfig {
+            prefix: format!("soak-{}", self.life),
+            ..RedisConfig::new(RedisAddress::new(&self.redis_url()))
+        }
+    }
+
+    fn redis_url(&self) -> String {
+        format!("redis://{}/0", self.redis_proxy.addr())
     }
 
     /// Where an engine of this number writes its calls down, life after life.
@@ -89,7 +132,8 @@ impl Chaos {
 
     pub(crate) fn begin(&mut self, life: u64) {
         self.random = Random::new(1, life);
-        self.events = 0;
+        self.life = life;
+        self.struck = Struck::default();
     }
 
     /// Lets one thing happen and answers the next task that ended; `None` after the last one.
@@ -104,18 +148,50 @@ impl Chaos {
     }
 
     async fn strike(&mut self) {
-        self.events += 1;
-        match self.random.below(10) {
+        match self.random.below(18) {
             0..=4 => self.proxy.cut(),
             5 | 6 => self.hold(Way::Silent, 400).await,
             7 => self.hold(Way::Closed, 300).await,
-            _ => self.kill().await,
+            8..=10 => self.kill().await,
+            11..=13 => self.proxy.cut(),
+            _ => return self.strike_redis().await,
         }
+        self.struck.provider += 1;
+    }
+
+    /// Redis loses its connections, falls silent, hangs, forgets everything, or dies, for longer than it is waited
+    /// for as well as for less.
+    async fn strike_redis(&mut self) {
+        self.struck.redis += 1;
+        match self.random.below(8) {
+            0 | 1 => self.redis_proxy.cut(),
+            2 => {
+                self.redis_proxy.set(Way::Silent);
+                self.pause(3_000).await;
+                self.redis_proxy.set(Way::Open);
+            }
+            3 => {
+                tokio::task::block_in_place(|| self.redis.freeze());
+                self.pause(3_000).await;
+                tokio::task::block_in_place(|| self.redis.thaw());
+            }
+            4 | 5 => drop(tokio::task::block_in_place(|| self.redis.command("FLUSHALL"))),
+            6 => tokio::task::block_in_place(|| self.redis.restart()),
+            _ => {
+                self.redis.kill();
+                self.pause(5_000).await;
+                tokio::task::block_in_place(|| self.redis.restart());
+            }
+        }
+    }
+
+    async fn pause(&mut self, longest_ms: usize) {
+        tokio::time::sleep(Duration::from_millis(self.random.below(longest_ms) as u64)).await;
     }
 
     async fn hold(&mut self, way: Way, longest_ms: usize) {
         self.proxy.set(way);
-        tokio::time::sleep(Duration::from_millis(self.random.below(longest_ms) as u64)).await;
+        self.pause(longest_ms).await;
         self.proxy.set(Way::Open);
     }
 
@@ -127,17 +203,17 @@ impl Chaos {
             drop(sim);
         }
         self.proxy.cut();
-        tokio::time::sleep(Duration::from_millis(self.random.below(500) as u64)).await;
+        self.pause(500).await;
         let sim = Simulator::start(self.config.clone()).await.unwrap();
         self.proxy.retarget(sim.addr());
         self.sim = Some(sim);
     }
 
     /// Calm again, with a provider that waits for nobody; answers how often something happened.
-    pub(crate) async fn end(&mut self) -> u64 {
+    pub(crate) async fn end(&mut self) -> Struck {
         self.proxy.set(Way::Open);
         self.kill().await;
-        self.events
+        self.struck
     }
 
     /// Ends the provider; answers the calls beyond the limit.

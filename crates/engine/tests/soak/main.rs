@@ -1,5 +1,5 @@
-//! Fetching under fire: engines that share one key fill empty stores while connections are cut and silenced, the
-//! provider is killed and answers with faults. Every bar must come and be right to the bit, the limit must hold, and
+//! Fetching under fire: engines that share one key through Redis fill empty stores while connections are cut and
+//! silenced, the provider is killed and answers with faults, and Redis is killed, frozen and emptied. Every bar must come and be right to the bit, the limit must hold, and
 //! no task, socket or key may leak.
 //!
 //! A short form runs with the other tests; `cargo xtask soak fetch` runs it for as long as it is told to through
@@ -9,6 +9,7 @@
 
 mod chaos;
 mod log;
+mod scripts;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +27,7 @@ use panscan_fetch::{FetchError, Polygon, PolygonConfig, Secret};
 use panscan_testkit::clock::FixedClock;
 use tokio::time::Instant;
 
-use crate::chaos::Chaos;
+use crate::chaos::{Chaos, Struck};
 use crate::log::Log;
 
 /// What must never be found in a log or an error.
@@ -59,14 +60,16 @@ async fn nothing_is_lost_and_nothing_leaks() {
     }
     let violations = chaos.stop().await;
     assert_eq!(violations, 0, "calls beyond the limit");
-    assert!(seen.bars > 0 && seen.events > 0, "the soak did something");
+    assert!(seen.bars > 0 && seen.struck.provider + seen.struck.redis > 0, "the soak did something");
     assert!(log.bytes() > 0 && log.found() == 0, "the key is in the log");
     eprintln!(
-        "soak: {lives} lives in {:.0} s: {} bars compared, {} calls, {} events, {} refusals seen by callers",
+        "soak: {lives} lives in {:.0} s: {} bars compared, {} calls, {} blows to the provider, {} to Redis, \
+         {} refusals seen by callers",
         started.elapsed().as_secs_f64(),
         seen.bars,
         seen.calls,
-        seen.events,
+        seen.struck.provider,
+        seen.struck.redis,
         seen.refusals
     );
 }
@@ -87,7 +90,7 @@ impl Clock for WallClock {
 struct Counts {
     bars: usize,
     calls: u64,
-    events: u64,
+    struck: Struck,
     refusals: u64,
 }
 
@@ -95,7 +98,8 @@ impl Counts {
     fn add(&mut self, other: Self) {
         self.bars += other.bars;
         self.calls += other.calls;
-        self.events += other.events;
+        self.struck.provider += other.struck.provider;
+        self.struck.redis += other.struck.redis;
         self.refusals += other.refusals;
     }
 }
@@ -121,7 +125,7 @@ async fn life(chaos: &mut Chaos, number: u64) -> Counts {
     while let Some(refusals) = chaos.drive(&mut filling).await {
         counts.refusals += refusals;
     }
-    counts.events = chaos.end().await;
+    counts.struck = chaos.end().await;
     for engine in &engines {
         counts.bars += compared(engine, chaos.truth()).await;
         counts.calls += engine.stats().source.calls;
@@ -130,9 +134,11 @@ async fn life(chaos: &mut Chaos, number: u64) -> Counts {
 }
 
 async fn parts(chaos: &Chaos, clock: &Arc<FixedClock>, folder: &Path, number: usize) -> Parts {
-    // Two engines on one key: each keeps to its half, also of what the engine before it has called.
-    let quota = format!("{}/s", RATE / 2).parse().unwrap();
+    // Two engines on one key: with Redis they agree call by call, without it each keeps to its half. Either knows
+    // what the engine before it has called.
+    let quota = format!("{RATE}/s").parse().unwrap();
     let mut config = PolygonConfig::new(chaos.url(), Some(Secret::new(KEY)), quota, Arc::new(WallClock));
+    config.calls.shared = Some(chaos.shared());
     config.calls.ledger = Some(chaos.ledger(number));
     config.calls.connect_timeout = Duration::from_secs(1);
     config.calls.read_timeout = Duration::from_secs(1);
@@ -152,6 +158,8 @@ async fn parts(chaos: &Chaos, clock: &Arc<FixedClock>, folder: &Path, number: us
         dir: Some(folder.to_owned()),
         l1_bytes: 1 << 20,
         l3_bytes: 1 << 30,
+        // One of them keeps its blocks in Redis too.
+        redis: (number == 0).then(|| chaos.tier()),
         ..TiersConfig::default()
     };
     Parts {

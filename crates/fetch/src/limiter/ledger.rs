@@ -57,13 +57,13 @@ pub(super) struct Slot {
 
 /// What an earlier process left.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// Start of each call that still counts and the instant from which it does not; the oldest first.
-    pub(super) calls: Vec<(Timestamp, Timestamp)>,
+    pub(crate) calls: Vec<(Timestamp, Timestamp)>,
     /// No call before this instant.
-    pub(super) paused_until: Option<Timestamp>,
+    pub(crate) paused_until: Option<Timestamp>,
     /// Records that could not be read.
-    pub(super) damaged: usize,
+    pub(crate) damaged: usize,
 }
 
 impl Ledger {
@@ -222,7 +222,7 @@ fn head(slots: usize) -> [u8; RECORD] {
 }
 
 /// Reads a file of any content.
-fn read(bytes: &[u8], quota: Quota, window: Duration, call_max: Duration, now: Timestamp) -> Left {
+pub(crate) fn read(bytes: &[u8], quota: Quota, window: Duration, call_max: Duration, now: Timestamp) -> Left {
     let mut left = Left::default();
     if bytes.is_empty() {
         return left;
@@ -256,6 +256,8 @@ fn read(bytes: &[u8], quota: Quota, window: Duration, call_max: Duration, now: T
             Ok(Some([start, answered])) => {
                 (Timestamp::from_nanos(start).min(now), Timestamp::from_nanos(answered).min(now))
             }
+            // As many as that are the whole window; what the head claims beyond the file is not followed further.
+            Err(()) if left.damaged > quota.calls() as usize => break,
             Err(()) => {
                 left.damaged += 1;
                 (now, now)
@@ -271,7 +273,7 @@ fn read(bytes: &[u8], quota: Quota, window: Duration, call_max: Duration, now: T
 }
 
 /// The whole file that says what is left.
-fn image(quota: Quota, left: &Left, window: Duration) -> Vec<u8> {
+pub(crate) fn image(quota: Quota, left: &Left, window: Duration) -> Vec<u8> {
     let count = slots(quota);
     let mut bytes = vec![0; (AHEAD + count) * RECORD];
     let mut records = bytes.chunks_exact_mut(RECORD);

@@ -90,7 +90,7 @@ impl Link {
         let first = i64::try_from(message.first).ok()?;
         let (heard, want) = (i64::from(message.heard), i64::from(message.want));
         let (own, peers) = (i64::from(terms.own), i64::from(terms.peers));
-        let numbers = [message.epoch, message.not_after, heard, want, first, calls, terms.window, terms.hold];
+        let numbers = [message.epoch, message.not_after, heard, want, first, calls, terms.hold];
         let numbers = numbers.into_iter().chain([own, peers, micros(SILENCE)]);
         arguments.extend(numbers.map(|number| number.to_string()));
         for (number, left) in &message.told {
@@ -110,7 +110,6 @@ pub(super) struct Terms {
     pub(super) calls: u32,
     pub(super) own: u32,
     pub(super) peers: u32,
-    pub(super) window: i64,
     pub(super) hold: i64,
 }
 

@@ -5,8 +5,8 @@
 -- Instants are microseconds of Redis's own clock. Lasting less than one step, the script is atomic.
 local me, epoch, not_after = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local member, want, first = ARGV[4] == '1', tonumber(ARGV[5]), tonumber(ARGV[6])
-local calls, cold, hold = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local share, peers, silence = tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local calls, hold = tonumber(ARGV[7]), tonumber(ARGV[8])
+local share, peers, silence = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local LAST = 9000000000000000
 
 local time = redis.call('TIME')
@@ -29,7 +29,7 @@ if born ~= epoch then return answer(1, 0, 0) end
 if now > not_after then return answer(2, 0, 0) end
 
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '(' .. text(silence - now), text(now))
-for i = 13, #ARGV, 2 do
+for i = 12, #ARGV, 2 do
   local call, left = 'c:' .. me .. ':' .. ARGV[i], tonumber(ARGV[i + 1])
   if left > 0 then
     redis.call('ZADD', KEYS[1], text(now + left), call)
@@ -44,7 +44,7 @@ if want <= 0 then return answer(0, 0, 0) end
 local heard = redis.call('ZCOUNT', KEYS[1], '-inf', '(0')
 local silent = math.max(0, peers - heard)
 -- What was forgotten with an earlier set is over by then, or told again by all.
-if silent > 0 and now < born + cold then return answer(0, 0, born + cold - now) end
+if silent > 0 and now < born + hold then return answer(0, 0, born + hold - now) end
 local allowed = calls - silent * share
 local counting = redis.call('ZCOUNT', KEYS[1], 1, '(' .. text(LAST))
 local granted = math.max(0, math.min(want, allowed - counting))

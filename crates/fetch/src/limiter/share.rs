@@ -5,12 +5,13 @@
 //! than the limit:
 //!
 //! * Redis keeps back the share of every server that it has not heard for [`SILENCE`].
-//! * A server calls on its own no sooner than a silence and a window after Redis can have heard it last. By
-//!   then its share has been kept back for a window.
+//! * A server calls on its own no sooner than a silence, the longest time until a call is counted, and a window after
+//!   Redis can have heard it last. By then its share has been kept back for so long that nothing that was granted of
+//!   it to others counts any more, however late it came to the provider.
 //! * Coming back, it tells its calls first, makes none on its own meanwhile, and only then counts as heard.
 //! * A new server counts as heard only after a silence, so that the one it may replace does not count any more.
-//! * When Redis has forgotten everything, all tell it again; until every server has, nothing is granted for a
-//!   window.
+//! * When Redis has forgotten everything, all tell it again; until every server has, nothing is granted for as long as
+//!   what it knew could count.
 //!
 //! With a single server there is nobody to keep back a share for, and all of this takes no time.
 
@@ -114,20 +115,18 @@ pub(super) struct Reply {
 }
 
 impl Share {
-    /// One of `peers` servers that keep to `quota`, each of whose calls ends within `call_max`.
+    /// One of `peers` servers that keep to `quota`, each of whose calls is counted within `call_max`.
     pub(super) fn new(quota: Quota, peers: u32, call_max: Duration, now: Timestamp) -> Self {
         let peers = peers.max(1);
         let window = quota.window() + quota.margin();
-        let (heard_from, alone_from) = if peers == 1 {
-            (now, now.after(GRACE))
-        } else {
-            (now.after(SILENCE), now.after(SILENCE + window))
-        };
+        let hold = call_max + window + SILENCE;
+        let (heard_from, alone_from) =
+            if peers == 1 { (now, now.after(GRACE)) } else { (now.after(SILENCE), now.after(hold)) };
         Self {
             peers,
             own: quota.calls() / peers,
             window,
-            hold: call_max + window + SILENCE,
+            hold,
             calls: BTreeMap::new(),
             grants: Vec::new(),
             next: 1,
@@ -141,9 +140,9 @@ impl Share {
         }
     }
 
-    /// Share of the servers, share of this one, and the window in microseconds: what Redis must know.
-    pub(super) fn terms(&self) -> (u32, u32, i64) {
-        (self.peers, self.own, micros(self.window))
+    /// The servers and the share of this one: what Redis must know.
+    pub(super) fn terms(&self) -> (u32, u32) {
+        (self.peers, self.own)
     }
 
     /// Calls in a window that the log may have; `None` is all.
@@ -226,7 +225,7 @@ impl Share {
 
     /// Redis can have heard this server at `at`.
     fn heard_at(&mut self, at: Timestamp) {
-        let wait = if self.peers == 1 { GRACE } else { SILENCE + self.window };
+        let wait = if self.peers == 1 { GRACE } else { self.hold };
         self.alone_from = self.alone_from.max(at.after(wait));
     }
 

@@ -1,6 +1,7 @@
 //! Fetching for many callers at once, from a provider in trouble.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use panscan_core::port::{Errand, SourceError};
 use panscan_core::scan::DataPolicy;
@@ -8,6 +9,9 @@ use panscan_engine::{Engine, EngineError, ScanRequest};
 use panscan_sim::FaultName;
 
 use crate::desk::{Desk, bits, scan_of, within};
+
+/// Longest wait for something on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 fn faults(list: &[(&str, f64)]) -> Vec<(FaultName, f64)> {
     list.iter().map(|(name, chance)| (name.parse().unwrap(), *chance)).collect()
@@ -28,9 +32,12 @@ fn callers(
     set
 }
 
-async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+/// Waits for what must come, but not for ever: a test that hangs says nothing.
+async fn until(what: &str, came: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !came() {
+        assert!(began.elapsed() < PATIENCE, "{what} did not come within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
@@ -61,7 +68,7 @@ async fn a_provider_that_comes_back_within_the_deadline_is_waited_for() {
     let engine = desk.fresh_engine(40).await;
     desk.sim.set_faults(&faults(&[("503", 1.0)])).unwrap();
     let mut waiting = callers(&engine, 5, &within(120, request));
-    until(|| engine.stats().requeued >= 20).await;
+    until("a call that is queued again", || engine.stats().requeued >= 20).await;
     let before = desk.calls();
     desk.sim.set_faults(&[]).unwrap();
     while let Some(answer) = waiting.join_next().await {
@@ -80,7 +87,7 @@ async fn a_key_revoked_in_the_middle_is_one_error_at_once_for_everyone() {
     let mut strict = within(300, scan_of(&["rsi(14)"]));
     strict.policy = DataPolicy::RequireComplete;
     let mut waiting = callers(&engine, 20, &strict);
-    until(|| desk.calls() >= before + 20).await;
+    until("the calls before", || desk.calls() >= before + 20).await;
     desk.sim.set_faults(&faults(&[("key_revoked", 1.0)])).unwrap();
     let revoked = desk.calls();
     while let Some(answer) = waiting.join_next().await {
@@ -125,7 +132,7 @@ async fn a_thousand_callers_make_the_calls_of_one_and_none_is_refused() {
     let engine = desk.fresh_engine(100).await;
     let before = desk.calls();
     let mut waiting = callers(&engine, 1000, &request);
-    until(|| engine.stats().fetching == 1000).await;
+    until("all callers", || engine.stats().fetching == 1000).await;
     assert_eq!(engine.stats().active, 0, "who waits holds no permit");
     let expected = Arc::new(bits(&one));
     let mut served = 0;

@@ -261,6 +261,21 @@ fn header(bytes: &[u8]) -> Result<Header, Fault> {
     Ok(header)
 }
 
+/// Puts the checksums right that a file of this layout should have; false where it is too short or does not agree.
+pub(crate) fn sealed_again(bytes: &mut [u8]) -> bool {
+    let Some(first) = bytes.get(..HEADER_BYTES) else { return false };
+    let mut header: Header = bytemuck::pod_read_unaligned(first);
+    let Ok(layout) = agreed(&header, bytes.len()) else { return false };
+    let (meta, data) = bytes.split_at_mut(layout.data_at);
+    for (chunk, out) in data.chunks(CHUNK_BYTES).zip(meta[layout.checks_at..].chunks_exact_mut(4)) {
+        out.copy_from_slice(&crc32fast::hash(chunk).to_le_bytes());
+    }
+    header.meta_crc = crc32fast::hash(&meta[HEADER_BYTES..]);
+    header.header_crc = crc32fast::hash(&bytemuck::bytes_of(&header)[..HEADER_BYTES - 4]);
+    meta[..HEADER_BYTES].copy_from_slice(bytemuck::bytes_of(&header));
+    true
+}
+
 /// The layout of a file of `length` bytes, where the header's own figures agree with it.
 fn agreed(header: &Header, length: usize) -> Result<Layout, Fault> {
     if header.file_bytes != length as u64 {

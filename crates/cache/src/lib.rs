@@ -14,6 +14,8 @@ mod backup;
 mod census;
 pub mod codec;
 mod compaction;
+#[doc(hidden)]
+pub mod doors;
 mod error;
 mod file;
 mod format;

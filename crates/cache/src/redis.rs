@@ -8,7 +8,7 @@ mod info;
 mod layout;
 mod link;
 mod probe;
-mod value;
+pub(crate) mod value;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -47,7 +47,7 @@ impl Paid {
         Some(Self { from: note.from.parse().ok(), at: Timestamp::from_nanos(note.at), listed, applied })
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let row = |d: &Dividend| {
             let currency = d.currency.as_ref().map(ToString::to_string);
             (d.symbol.to_string(), d.ex_date.to_string(), d.cash, currency)

@@ -10,6 +10,8 @@ mod config;
 mod corporate;
 mod details;
 mod diagnose;
+#[doc(hidden)]
+pub mod doors;
 mod error;
 mod fill;
 mod flight;

@@ -14,6 +14,8 @@ mod client;
 mod compare;
 mod config;
 pub mod decode;
+#[doc(hidden)]
+pub mod doors;
 mod error;
 mod httpdate;
 mod limiter;

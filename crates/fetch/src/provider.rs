@@ -4,7 +4,7 @@ pub(crate) mod alpaca;
 pub(crate) mod alphavantage;
 pub(crate) mod flatfiles;
 mod gate;
-mod paging;
+pub(crate) mod paging;
 pub mod polygon;
 mod range;
 pub(crate) mod yahoo;

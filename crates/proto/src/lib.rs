@@ -7,6 +7,7 @@ pub mod codec;
 pub mod convert;
 pub mod error;
 pub mod kind;
+pub mod token;
 pub mod v1;
 
 pub use error::{Error, Violation, Violations};

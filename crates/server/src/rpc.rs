@@ -10,7 +10,6 @@ mod indicators;
 mod market_data;
 mod scanner;
 mod status;
-mod token;
 mod universes;
 
 use std::sync::Arc;

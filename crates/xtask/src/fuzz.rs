@@ -11,7 +11,28 @@ use crate::shell::{command, step};
 /// Executions of a target where none are named.
 const EXECUTIONS: &str = "100000";
 /// The targets, in the order of the package.
-const TARGETS: [&str; 5] = ["aggregates", "reference", "snapshots", "flatfile", "expression"];
+const TARGETS: [&str; 20] = [
+    "aggregates",
+    "alpaca_bars",
+    "yahoo_chart",
+    "alpha_vantage_series",
+    "flatfile",
+    "flatfile_gz",
+    "tickers",
+    "actions",
+    "details",
+    "hours",
+    "snapshots",
+    "http_date",
+    "next_url",
+    "ledger",
+    "cache_file",
+    "cache_codec",
+    "redis_value",
+    "notes",
+    "expression",
+    "page_token",
+];
 /// What puts the counters there.
 const FLAGS: [&str; 3] = [
     "-Cpasses=sancov-module",
@@ -23,21 +44,24 @@ const FLAGS: [&str; 3] = [
 pub(crate) struct Fuzz {
     targets: Vec<String>,
     executions: String,
+    keep: bool,
 }
 
 impl Fuzz {
-    /// Reads `[TARGET] [--executions N]`.
+    /// Reads `[TARGET] [--executions N] [--keep]`.
     ///
     /// # Errors
     ///
     /// A word that is neither.
     pub(crate) fn read(words: &[&str]) -> Result<Self, String> {
-        let mut fuzz = Self { targets: Vec::new(), executions: EXECUTIONS.to_owned() };
+        let mut fuzz = Self { targets: Vec::new(), executions: EXECUTIONS.to_owned(), keep: false };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             if *word == "--executions" {
                 let number = words.next().filter(|text| text.parse::<u64>().is_ok());
                 fuzz.executions = number.ok_or("--executions needs a number")?.to_string();
+            } else if *word == "--keep" {
+                fuzz.keep = true;
             } else if TARGETS.contains(word) {
                 fuzz.targets.push((*word).to_owned());
             } else {
@@ -59,7 +83,10 @@ impl Fuzz {
 pub(crate) fn run(fuzz: &Fuzz) -> Result<(), String> {
     let this = std::env::current_exe().map_err(|error| format!("this program's own path: {error}"))?;
     for target in &fuzz.targets {
-        let words = ["run", "--quiet", "-p", "panscan-fuzz", "--", target, &fuzz.executions];
+        let mut words = vec!["run", "--quiet", "-p", "panscan-fuzz", "--", target, &fuzz.executions];
+        if fuzz.keep {
+            words.extend(["1", "keep"]);
+        }
         let mut cargo = command("cargo", &words);
         cargo.env("RUSTC_WORKSPACE_WRAPPER", &this);
         step(&format!("fuzz {target}"), &mut cargo)?;

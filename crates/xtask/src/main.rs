@@ -25,7 +25,7 @@ usage: cargo xtask JOB
   lint                       formatting, clippy and docs, warnings refused
   tidy                       rules that no compiler knows: imports, names, words, file shapes
   soak fetch [--seconds N]   fetching under fire: cut connections, dying providers, faults (600 s)
-  fuzz [TARGET] [--executions N]
+  fuzz [TARGET] [--executions N] [--keep]
                              grows inputs that break a reader of bytes, guided by coverage (100000 each)
   deny                       licences, sources, duplicate versions, refused crates, size of the client's tree
   golden                     writes the generated pages again (docs/configuration.md)

@@ -17,10 +17,10 @@ use crate::packed;
 const MAGIC: [u8; 8] = *b"panbloc\x1a";
 /// Version of the layout; one that another build does not know is a miss to it.
 const VERSION: u16 = 1;
-const HEAD_BYTES: usize = MAGIC.len() + 2 + 4;
+pub(crate) const HEAD_BYTES: usize = MAGIC.len() + 2 + 4;
 
 /// The bytes of a block.
-pub(super) fn encode(market: &MarketId, block: &Block) -> Vec<u8> {
+pub(crate) fn encode(market: &MarketId, block: &Block) -> Vec<u8> {
     let mut body = Vec::with_capacity(block.bytes() / 4 + 256);
     let text = |text: &str, body: &mut Vec<u8>| {
         put_varint(text.len() as u64, body);
@@ -57,7 +57,7 @@ pub(super) fn encode(market: &MarketId, block: &Block) -> Vec<u8> {
 }
 
 /// The block that was kept for a market and key. Symbols that stand in `known` are shared with it.
-pub(super) fn decode(
+pub(crate) fn decode(
     bytes: &[u8],
     market: &MarketId,
     key: &BlockKey,

@@ -134,7 +134,7 @@ fn eastern(text: &str) -> Option<i64> {
     let second = parts.next().unwrap_or(Some(0))?;
     // Clocks change on Sundays at night, when there is no bar.
     let in_day = (0..24).contains(&hour) && (0..60).contains(&minute) && (0..60).contains(&second);
-    in_day.then_some(midnight + ((hour * 60 + minute) * 60 + second) * 1_000)
+    in_day.then(|| midnight + ((hour * 60 + minute) * 60 + second) * 1_000)
 }
 
 /// Reads a series of bars, newest first as it is sent.
@@ -164,7 +164,14 @@ mod tests {
         assert!(rows[0].values[5].is_nan());
         assert!(rows[1].values[0].is_infinite() && rows[1].values[3].is_nan());
         assert_eq!(eastern("2017-12-18"), Some(1_513_573_200_000));
-        for bad in ["2017-12-18 24:00", "2017-12-18 1", "2017-12-18 a:b", "18.12.2017", ""] {
+        for bad in [
+            "2017-12-18 24:00",
+            "2017-12-18 1",
+            "2017-12-18 a:b",
+            "2017-12-18 999999999999999999:00",
+            "18.12.2017",
+            "",
+        ] {
             assert_eq!(eastern(bad), None, "{bad}");
         }
     }

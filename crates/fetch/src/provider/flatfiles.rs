@@ -185,9 +185,11 @@ impl FlatFiles {
         }
         let tag = got.meta.e_tag.clone();
         let bytes = got.meta.size;
-        let (pieces, taken) = mpsc::channel(PIECES_MAX);
+        let (pieces, mut taken) = mpsc::channel(PIECES_MAX);
         // Away from the threads that serve connections: a file of minutes is seconds of work.
-        let decoder = tokio::task::spawn_blocking(move || decode(taken, timeframe, session));
+        let decoder = tokio::task::spawn_blocking(move || {
+            decode(std::iter::from_fn(|| taken.blocking_recv()), timeframe, session)
+        });
         let mut stream = got.into_stream();
         let mut broken = None;
         while let Some(piece) = stream.next().await {
@@ -289,14 +291,14 @@ fn key(timeframe: Timeframe, session: SessionDate) -> String {
 }
 
 /// Takes the pieces as they come, decompresses and reads them.
-fn decode(
-    mut pieces: mpsc::Receiver<Bytes>,
+pub(crate) fn decode(
+    pieces: impl Iterator<Item = Bytes>,
     timeframe: Timeframe,
     session: SessionDate,
 ) -> Result<FlatFile, FetchError> {
     let wrong = |error: &std::io::Error| FetchError::Body { message: error.to_string() };
     let mut inflater = MultiGzDecoder::new(FlatFile::new(timeframe, session));
-    while let Some(piece) = pieces.blocking_recv() {
+    for piece in pieces {
         inflater.write_all(&piece).map_err(|error| wrong(&error))?;
     }
     inflater.finish().map_err(|error| wrong(&error))

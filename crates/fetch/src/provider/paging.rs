@@ -8,7 +8,7 @@ use reqwest::Url;
 const PAGES_MAX: usize = 500;
 
 /// The pages of one question.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     base: Url,
     seen: HashSet<String>,
     /// A parameter that the provider's cursor forgets and that every page must carry.
@@ -17,7 +17,7 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Starts at `first`.
-    pub(super) fn new(base: &Url, first: &Url, keep: Option<(&'static str, &'static str)>) -> Self {
+    pub(crate) fn new(base: &Url, first: &Url, keep: Option<(&'static str, &'static str)>) -> Self {
         Self { base: base.clone(), seen: HashSet::from([first.as_str().to_owned()]), keep }
     }
 
@@ -26,7 +26,7 @@ impl Pages {
     /// # Errors
     ///
     /// Says why the provider's address is not followed. It is not repeated: it may hold anything.
-    pub(super) fn next(&mut self, next_url: Option<&str>) -> Result<Option<Url>, String> {
+    pub(crate) fn next(&mut self, next_url: Option<&str>) -> Result<Option<Url>, String> {
         let text = next_url.unwrap_or_default().trim();
         if text.is_empty() {
             return Ok(None);

@@ -12,13 +12,13 @@ use panscan_engine::{GivenBars, IndicatorsEvent, IndicatorsHead, IndicatorsReque
 use panscan_proto::convert::answer::{Cost, Header, columns};
 use panscan_proto::convert::listing::{function, page};
 use panscan_proto::convert::series::{self, IndicatorsAsk};
+use panscan_proto::token::{self, Page};
 use panscan_proto::v1::indicators_server::Indicators as Service;
 use panscan_proto::v1::{self, ComputeIndicatorsResponse, compute_indicators_response::Frame};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::market_data::summary;
-use super::token::{self, Page};
 use super::{call, status};
 use crate::host::Host;
 

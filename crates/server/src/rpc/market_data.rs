@@ -16,12 +16,12 @@ use panscan_proto::convert::answer::Cost;
 use panscan_proto::convert::bars::{self, BarsAsk, BarsSummary, Origin};
 use panscan_proto::convert::mask::Mask;
 use panscan_proto::convert::wire_timestamp;
+use panscan_proto::token::{self, Page};
 use panscan_proto::v1::market_data_server::MarketData as Service;
 use panscan_proto::v1::{self, BatchGetBarsResponse, batch_get_bars_response::Frame};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
-use super::token::{self, Page};
 use super::{call, status};
 use crate::host::Host;
 

@@ -13,13 +13,13 @@ use panscan_proto::convert::expression::ExpressionFault;
 use panscan_proto::convert::listing::{page, snapshot};
 use panscan_proto::convert::plan::plan_nodes;
 use panscan_proto::convert::request;
+use panscan_proto::token::{self, Page};
 use panscan_proto::v1::scanner_server::Scanner as Service;
 use panscan_proto::{Violations, v1};
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::frames::{self, Form};
-use super::token::{self, Page};
 use super::{call, status};
 use crate::host::Host;
 

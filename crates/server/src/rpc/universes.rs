@@ -14,11 +14,11 @@ use panscan_engine::{EngineError, Pin as Snapshots, Published, ScanRequest};
 use panscan_proto::convert::mask::Mask;
 use panscan_proto::convert::universe::{Coverage, SymbolsRequest, symbol};
 use panscan_proto::convert::{read_timestamp, wire_timestamp};
+use panscan_proto::token::{self, Page};
 use panscan_proto::v1;
 use panscan_proto::v1::universes_server::Universes as Service;
 use tonic::{Request, Response, Status};
 
-use super::token::{self, Page};
 use super::{call, status};
 use crate::host::Host;
 

@@ -2,22 +2,24 @@
 
 use panscan_core::plan::Digest;
 use panscan_core::time::Timestamp;
-use panscan_proto::Violations;
 use prost::Message;
+
+use crate::error::Violations;
 
 /// Where a page starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Page {
+pub struct Page {
     /// The snapshot that the chain of pages runs on.
-    pub(super) snapshot: String,
+    pub snapshot: String,
     /// Rows of earlier pages.
-    pub(super) skip: usize,
+    pub skip: usize,
     /// The instant that the first page showed, where the snapshot alone does not say.
-    pub(super) until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 /// Writes a token for the rows after `page.skip` of `method` called with `request`.
-pub(super) fn write(method: &str, request: Digest, page: &Page) -> String {
+#[must_use]
+pub fn write(method: &str, request: Digest, page: &Page) -> String {
     let until = page.until.map(|at| at.as_nanos().to_string()).unwrap_or_default();
     let body = format!("{}~{}~{request}~{until}", page.skip, page.snapshot);
     let seal = seal(method, &body);
@@ -25,7 +27,11 @@ pub(super) fn write(method: &str, request: Digest, page: &Page) -> String {
 }
 
 /// Reads a token that [`write()`] made for the same method and request.
-pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, Violations> {
+///
+/// # Errors
+///
+/// A violation of `page_token`, where it was made for something else or changed.
+pub fn read(method: &str, request: Digest, token: &str) -> Result<Page, Violations> {
     let refused = |why: &str| Violations::of("page_token", "PAGE_TOKEN_MISMATCH", why);
     let text = unhex(token).ok_or_else(|| refused("is no page token of this service"))?;
     let (body, sealed) = text.rsplit_once('~').ok_or_else(|| refused("is no page token of this service"))?;
@@ -47,17 +53,23 @@ pub(super) fn read(method: &str, request: Digest, token: &str) -> Result<Page, V
 }
 
 /// Entries of earlier pages of a list; an empty token is the first page.
-pub(super) fn skip(method: &str, request: Digest, token: &str) -> Result<usize, Violations> {
+///
+/// # Errors
+///
+/// Those of [`read`].
+pub fn skip(method: &str, request: Digest, token: &str) -> Result<usize, Violations> {
     if token.is_empty() { Ok(0) } else { read(method, request, token).map(|page| page.skip) }
 }
 
 /// The token of the page after this one; empty after the last.
-pub(super) fn following(method: &str, request: Digest, page: &Page, more: bool) -> String {
+#[must_use]
+pub fn following(method: &str, request: Digest, page: &Page, more: bool) -> String {
     if more { write(method, request, page) } else { String::new() }
 }
 
 /// What a token is bound to: the request without its paging.
-pub(super) fn bound_to(bare: &impl Message) -> Digest {
+#[must_use]
+pub fn bound_to(bare: &impl Message) -> Digest {
     Digest::of(&hex(&bare.encode_to_vec()))
 }
 

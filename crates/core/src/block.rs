@@ -232,6 +232,11 @@ impl BlockBuilder {
         }
     }
 
+    /// Makes room for so many more bars.
+    pub fn reserve(&mut self, bars: usize) {
+        self.cells.reserve(bars);
+    }
+
     /// Adds the bar of `symbol` at `key`.
     pub fn push(&mut self, symbol: &str, key: BarKey, values: [f64; Field::COUNT]) {
         let bar = match Bar::new(values) {
@@ -311,12 +316,16 @@ impl BlockBuilder {
         let floats = data.as_mut_slice();
         let cells = std::mem::take(&mut self.cells);
         let mut conflicts: Vec<(usize, usize, u32, BarKey)> = Vec::new();
+        // Bars come in order as a rule, so that the row behind the one before is the likely one.
+        let mut likely = 0;
         for (id, key, bar) in cells {
-            let name = self.symbols[id as usize].clone();
-            let (Some(symbol), Ok(row)) = (place[id as usize], keys.binary_search(&key)) else {
+            let row = if keys.get(likely) == Some(&key) { Ok(likely) } else { keys.binary_search(&key) };
+            let (Some(symbol), Ok(row)) = (place[id as usize], row) else {
+                let name = self.symbols[id as usize].clone();
                 self.quarantine(name.as_str(), key, BarFault::Foreign);
                 continue;
             };
+            likely = row + 1;
             let at = |field: Field| {
                 (symbol / width * Field::COUNT + field.index()) * stride + row * width + symbol % width
             };

@@ -21,8 +21,9 @@ use crate::limiter::{Bounds, Limiter, Turn};
 use crate::pace::Pace;
 use crate::retry::{Failure, KeyBreaker, Retries};
 use crate::scribe::Scribe;
+use crate::unpack;
 
-/// Bodies from this size on are decoded away from the threads that serve connections.
+/// Bodies from this size on, unpacked, are read away from the threads that serve connections.
 const DECODE_APART_BYTES: usize = 64 << 10;
 
 /// What a call is about, for logs, errors and counters.
@@ -66,6 +67,47 @@ pub(crate) trait Judge: Send + Sync {
     fn too_many(&self, answer: &Answer) -> Option<Failure> {
         let _ = answer;
         None
+    }
+}
+
+/// What an answer came to.
+enum Opened<T> {
+    Read(T),
+    /// There is no such thing.
+    Nothing,
+    /// A 429 that is no more than that.
+    TooMany,
+    /// What the judge makes of it.
+    Refused(Failure),
+    /// The body cannot be unpacked.
+    Damaged(String),
+    /// It is not what was asked for.
+    Unreadable(String),
+}
+
+/// Unpacks, judges and reads an answer: all that takes long with a large one.
+fn open<T>(
+    judge: &dyn Judge,
+    what: &str,
+    answer: &mut Answer,
+    read: impl Fn(&[u8]) -> Result<T, FetchError>,
+) -> Opened<T> {
+    let damage = answer.unpack().err();
+    if answer.status == 429 {
+        // Whatever stands in its body.
+        return judge.too_many(answer).map_or(Opened::TooMany, Opened::Refused);
+    }
+    if let Some(damage) = damage {
+        return Opened::Damaged(damage);
+    }
+    match judge.is_readable(what, answer) {
+        Ok(true) => {}
+        Ok(false) => return Opened::Nothing,
+        Err(failure) => return Opened::Refused(failure),
+    }
+    match read(&answer.body) {
+        Ok(read) => Opened::Read(read),
+        Err(error) => Opened::Unreadable(format!("{error}: {}", answer.describe())),
     }
 }
 
@@ -129,7 +171,7 @@ impl Caller {
         let (name, shared_name) = (format!("{provider}-{print}"), format!("{provider}:{print}"));
         let bounds = Bounds {
             quota: config.quota,
-            connections: config.max_connections,
+            connections: config.connections.clone(),
             // An answer that has not begun by then is given up, and begins no sooner than the call was counted.
             call_max: config.total_timeout.min(config.read_timeout),
             ledger: config.ledger.as_ref().map(|folder| folder.join(format!("{name}.calls"))),
@@ -337,44 +379,39 @@ impl Caller {
         if let Some(wait) = answer.spent_for.filter(|_| answer.status != 429) {
             self.limiter.pause(wait);
         }
-        if answer.status == 429
-            && let Some(failure) = self.judge.too_many(&answer)
-        {
-            return Err(failure);
-        }
-        if answer.status == 429 {
-            self.limiter.rejected(answer.retry_after);
-            let retry_after = answer.retry_after.unwrap_or_else(|| self.limiter.estimate(1));
-            let error = SourceError::RateLimited { provider: self.provider().clone(), retry_after };
-            return Err(Failure::Passing { error, wait: answer.retry_after });
-        }
-        match self.judge.is_readable(topic.what, &answer) {
-            Ok(true) => {}
-            Ok(false) => return Ok(None),
-            Err(failure) => {
-                if let SourceError::RateLimited { retry_after, .. } = failure.error() {
+        let mut answer = answer;
+        let (opened, answer) = if answer.body_estimate() < DECODE_APART_BYTES {
+            (open(&*self.judge, topic.what, &mut answer, read), answer)
+        } else {
+            let (judge, what, read) = (self.judge.clone(), topic.what.to_owned(), read.clone());
+            let task = tokio::task::spawn_blocking(move || {
+                let opened = open(&*judge, &what, &mut answer, &read);
+                unpack::reuse(std::mem::take(&mut answer.body));
+                (opened, answer)
+            });
+            task.await
+                .map_err(|error| Failure::Final(self.scribe.unreadable(topic.what, &error.to_string())))?
+        };
+        match opened {
+            Opened::Read(read) => Ok(Some((read, answer))),
+            Opened::Nothing => Ok(None),
+            Opened::TooMany => {
+                self.limiter.rejected(answer.retry_after);
+                let retry_after = answer.retry_after.unwrap_or_else(|| self.limiter.estimate(1));
+                let error = SourceError::RateLimited { provider: self.provider().clone(), retry_after };
+                Err(Failure::Passing { error, wait: answer.retry_after })
+            }
+            Opened::Refused(failure) => {
+                if answer.status != 429
+                    && let SourceError::RateLimited { retry_after, .. } = failure.error()
+                {
                     self.limiter.rejected(Some(*retry_after));
                 }
-                return Err(failure);
+                Err(failure)
             }
-        }
-        let (read, answer) = if answer.body.len() < DECODE_APART_BYTES {
-            (read(&answer.body), answer)
-        } else {
-            let read = read.clone();
-            let task = tokio::task::spawn_blocking(move || (read(&answer.body), answer));
-            match task.await {
-                Ok(done) => done,
-                Err(error) => {
-                    return Err(Failure::Final(self.scribe.unreadable(topic.what, &error.to_string())));
-                }
-            }
-        };
-        match read {
-            Ok(read) => Ok(Some((read, answer))),
+            Opened::Damaged(message) => Err(Failure::passing(self.scribe.unavailable(topic.what, &message))),
             // Damage on the way looks like this too, so that asking again can help.
-            Err(error) => {
-                let message = format!("{error}: {}", answer.describe());
+            Opened::Unreadable(message) => {
                 Err(Failure::passing(self.scribe.unreadable(topic.what, &message)))
             }
         }

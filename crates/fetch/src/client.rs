@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Url};
 
@@ -14,9 +16,8 @@ use crate::config::CallConfig;
 use crate::error::FetchError;
 use crate::httpdate;
 use crate::secret::Secret;
+use crate::unpack::{self, BODY_MAX, Packing};
 
-/// Largest body that is read, decompressed; the largest page of bars is a tenth of it.
-const BODY_MAX: usize = 64 << 20;
 /// Bytes of a body that an error message shows.
 const EXCERPT_BYTES: usize = 80;
 /// A reset below this is a number of seconds, not an instant.
@@ -33,10 +34,28 @@ pub(crate) struct Answer {
     /// How long nothing is left of the limit, where the provider says so.
     pub(crate) spent_for: Option<Duration>,
     pub(crate) market: Option<String>,
+    /// How the body travelled; plain once it is unpacked.
+    pub(crate) packing: Packing,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
+    /// About how long the body is, unpacked.
+    pub(crate) fn body_estimate(&self) -> usize {
+        self.packing.unpacked_estimate(self.body.len())
+    }
+
+    /// Unpacks the body.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with it.
+    pub(crate) fn unpack(&mut self) -> Result<(), String> {
+        let packing = std::mem::replace(&mut self.packing, Packing::Plain);
+        self.body = packing.unpack(std::mem::take(&mut self.body))?;
+        Ok(())
+    }
+
     /// Status, content type and first bytes, for a message about an answer that cannot be read.
     pub(crate) fn describe(&self) -> String {
         let kind = if self.content_type.is_empty() { "no content type" } else { &self.content_type };
@@ -52,6 +71,7 @@ pub(crate) fn build(base: &Url, mut headers: HeaderMap, config: &CallConfig) -> 
     // Fails only when the process has chosen one already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(unpack::ACCEPTED));
     let mut builder = Client::builder()
         .user_agent(&config.user_agent)
         .default_headers(headers)
@@ -104,7 +124,8 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Makes one call; `began` is told when the answer begins.
+/// Makes one call; `began` is told when the answer begins. The body is as it came: unpacking it takes longer than
+/// anything else, and is not done on the threads that serve connections.
 ///
 /// # Errors
 ///
@@ -124,6 +145,7 @@ pub(crate) async fn get(
     let retry_after = text(RETRY_AFTER).and_then(|value| httpdate::retry_after(value, sent_at)).or(spent_for);
     let content_type = text(CONTENT_TYPE).unwrap_or_default().to_owned();
     let market = text(HeaderName::from_static(MARKET_HEADER)).map(str::to_owned);
+    let packing = Packing::of(response.headers())?;
     let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
     let mut body = Vec::with_capacity(announced.min(BODY_MAX));
     while let Some(chunk) = response.chunk().await.map_err(|error| causes(&error.without_url()))? {
@@ -132,7 +154,15 @@ pub(crate) async fn get(
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Answer { status: response.status().as_u16(), content_type, retry_after, spent_for, market, body })
+    Ok(Answer {
+        status: response.status().as_u16(),
+        content_type,
+        retry_after,
+        spent_for,
+        market,
+        packing,
+        body,
+    })
 }
 
 /// Reads the headers that count down a limit: how long nothing is left of it. The instant of the reset is in Unix

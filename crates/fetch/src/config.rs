@@ -6,6 +6,7 @@ use std::time::Duration;
 use panscan_core::limit::Quota;
 use reqwest::Url;
 
+use crate::connections::Connections;
 use crate::error::FetchError;
 use crate::limiter::SharedLimit;
 
@@ -19,8 +20,8 @@ pub struct CallConfig {
     pub ledger: Option<PathBuf>,
     /// The servers that share the limit; `None` where this is the only one.
     pub shared: Option<SharedLimit>,
-    /// Connections in use at once.
-    pub max_connections: usize,
+    /// What calls on the way take one of each; a clone is shared by the providers whose sum is bounded.
+    pub connections: Connections,
     /// Idle connections that are kept.
     pub max_pool_size: usize,
     /// Longest time to connect.
@@ -47,7 +48,7 @@ impl CallConfig {
             quota,
             ledger: None,
             shared: None,
-            max_connections: 50,
+            connections: Connections::new(50),
             max_pool_size: 20,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),

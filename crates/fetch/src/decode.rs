@@ -79,6 +79,7 @@ pub struct Rows {
     starts: Vec<Option<i64>>,
     values: Vec<[f64; Field::COUNT]>,
     tickers: String,
+    /// Where the ticker of each row ends; empty while none had one, as in the pages of one symbol.
     ends: Vec<usize>,
 }
 
@@ -99,15 +100,25 @@ impl Rows {
             starts: Vec::with_capacity(rows),
             values: Vec::with_capacity(rows),
             tickers: String::new(),
-            ends: Vec::with_capacity(rows),
+            ends: Vec::new(),
         }
     }
 
     fn push(&mut self, ticker: &str, stamp_ms: Option<i64>, values: [f64; Field::COUNT]) {
-        self.tickers.push_str(ticker);
-        self.ends.push(self.tickers.len());
+        if !(ticker.is_empty() && self.ends.is_empty()) {
+            self.name(ticker);
+        }
         self.starts.push(stamp_ms);
         self.values.push(values);
+    }
+
+    fn name(&mut self, ticker: &str) {
+        if self.ends.is_empty() {
+            self.ends.reserve(self.values.capacity());
+            self.ends.resize(self.values.len(), 0);
+        }
+        self.tickers.push_str(ticker);
+        self.ends.push(self.tickers.len());
     }
 
     /// How many there are.
@@ -124,14 +135,11 @@ impl Rows {
 
     /// All of them, as sent.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let begins = std::iter::once(0).chain(self.ends.iter().copied());
-        begins.zip(&self.ends).zip(self.starts.iter().zip(&self.values)).map(
-            |((begin, &end), (&stamp_ms, &values))| Row {
-                ticker: self.tickers.get(begin..end).unwrap_or_default(),
-                stamp_ms,
-                values,
-            },
-        )
+        self.starts.iter().zip(&self.values).enumerate().map(|(row, (&stamp_ms, &values))| {
+            let begin = row.checked_sub(1).and_then(|before| self.ends.get(before)).copied().unwrap_or(0);
+            let end = self.ends.get(row).copied().unwrap_or(0);
+            Row { ticker: self.tickers.get(begin..end).unwrap_or_default(), stamp_ms, values }
+        })
     }
 }
 

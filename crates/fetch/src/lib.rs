@@ -13,6 +13,7 @@ mod chain;
 mod client;
 mod compare;
 mod config;
+mod connections;
 pub mod decode;
 #[doc(hidden)]
 pub mod doors;
@@ -24,10 +25,12 @@ mod provider;
 mod retry;
 mod scribe;
 mod secret;
+mod unpack;
 
 pub use chain::{Chain, ChainConfig};
 pub use compare::{Comparison, Disagreement, Tolerance, compare_blocks};
 pub use config::CallConfig;
+pub use connections::Connections;
 pub use error::FetchError;
 pub use limiter::{Scripts, SharedLimit};
 pub use provider::alpaca::{Alpaca, AlpacaConfig, AlpacaFeed};
@@ -36,3 +39,4 @@ pub use provider::flatfiles::{FlatFiles, FlatFilesConfig, WithFiles};
 pub use provider::polygon::{self, Polygon, PolygonConfig};
 pub use provider::yahoo::{Yahoo, YahooConfig};
 pub use secret::Secret;
+pub use unpack::gunzip;

@@ -10,7 +10,7 @@ mod queue;
 mod share;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use panscan_core::limit::{Quota, WindowLog};
@@ -23,6 +23,7 @@ use self::ledger::{Ledger, Slot};
 use self::link::{Link, Terms};
 use self::queue::{Place, Queue};
 use self::share::{Message, Reply, Say, Share, micros};
+use crate::connections::{Connection, Connections, Seat, Waiting};
 use crate::error::FetchError;
 
 pub use self::link::{Scripts, SharedLimit};
@@ -36,9 +37,9 @@ const ESTIMATED_MAX: u64 = 100_000;
 pub(crate) struct Bounds {
     /// The rate limit.
     pub(crate) quota: Quota,
-    /// Calls on the way at once.
-    pub(crate) connections: usize,
-    /// Each of which the provider has counted within this time.
+    /// What calls on the way take one of each.
+    pub(crate) connections: Connections,
+    /// A call is counted by the provider within this time.
     pub(crate) call_max: Duration,
     /// The file that remembers them.
     pub(crate) ledger: Option<PathBuf>,
@@ -49,7 +50,8 @@ pub(crate) struct Bounds {
 /// Hands out turns.
 pub(crate) struct Limiter {
     state: Mutex<State>,
-    connections: usize,
+    connections: Connections,
+    seat: Seat,
     call_max: Duration,
     /// The instant `began`, in the clock of the log: monotonic whatever the desk's clock does.
     base: Timestamp,
@@ -62,7 +64,6 @@ pub(crate) struct Limiter {
 struct State {
     log: WindowLog,
     ledger: Option<Ledger>,
-    in_flight: usize,
     queue: Queue<oneshot::Sender<Turn>>,
     /// The last start; no two are equal.
     last: Timestamp,
@@ -82,6 +83,7 @@ pub(crate) struct Full;
 /// Permission for one call. A connection is taken until it is dropped.
 pub(crate) struct Turn {
     limiter: Arc<Limiter>,
+    connection: Option<Connection>,
     start: Timestamp,
     slot: Option<Slot>,
     /// What the call is called in Redis.
@@ -143,7 +145,6 @@ impl Limiter {
         let state = State {
             log,
             ledger: kept,
-            in_flight: 0,
             queue: Queue::new(),
             last: now,
             watched: false,
@@ -153,7 +154,8 @@ impl Limiter {
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
-            connections: connections.max(1),
+            seat: connections.seat(),
+            connections,
             call_max,
             base: now,
             began: Instant::now(),
@@ -205,28 +207,36 @@ impl Limiter {
         loop {
             let mut state = self.state();
             if state.queue.len() == 0 {
+                drop(state);
+                self.connections.leave(self.seat);
                 return Next::Empty;
             }
-            if state.in_flight >= self.connections {
+            // Dropped behind the lock of the state, as others are told then.
+            let connection = self.connections.take(self.seat, || {
+                let me: Weak<Self> = Arc::downgrade(self);
+                me
+            });
+            if connection.is_none() {
                 return Next::WhenCalled;
             }
             let now = self.now().max(state.last.after(Duration::from_nanos(1)));
             let number = match state.permit(now) {
                 Ok(number) => number,
                 Err(next) => {
-                    if matches!(next, Next::WhenCalled) && !state.polling {
-                        drop(state);
+                    let ask = matches!(next, Next::WhenCalled) && !state.polling;
+                    drop(state);
+                    if ask {
                         self.ring_link();
                     }
                     return next;
                 }
             };
             state.last = now;
-            state.in_flight += 1;
             let slot = state.ledger.as_mut().map(Ledger::started);
             let waiting = state.queue.pop();
             drop(state);
-            let turn = Turn { limiter: self.clone(), start: now, slot, number, stage: Stage::Held };
+            let turn =
+                Turn { limiter: self.clone(), connection, start: now, slot, number, stage: Stage::Held };
             if let Some(waiting) = waiting {
                 // Who does not wait any more gives the turn back by dropping it.
                 let _ = waiting.send(turn);
@@ -245,7 +255,7 @@ impl Limiter {
         let now = self.now();
         let mut state = self.state();
         state.polling = false;
-        let want = state.want(now, self.connections);
+        let want = state.want(now, self.connections.free());
         let calls = state.log.allowed(now);
         let share = state.share.as_mut()?;
         let (peers, own) = share.terms();
@@ -325,7 +335,7 @@ impl Limiter {
         let now = self.now();
         let state = self.state();
         let free = state.log.available(now);
-        state.queue.len() == 0 && state.in_flight < self.connections && free > state.log.allowed(now) / 4
+        state.queue.len() == 0 && self.connections.free() > 0 && free > state.log.allowed(now) / 4
     }
 
     /// How many calls come free a second in the long run; infinite without a limit.
@@ -371,12 +381,11 @@ impl State {
     }
 
     /// Calls that could start at `now` if only Redis granted them.
-    fn want(&mut self, now: Timestamp, connections: usize) -> u32 {
+    fn want(&mut self, now: Timestamp, free: usize) -> u32 {
         if let Some(share) = &self.share {
             self.log.set_ceiling(share.ceiling());
         }
-        let free = self.queue.len().min(connections.saturating_sub(self.in_flight));
-        u32::try_from(free).unwrap_or(u32::MAX).min(self.log.available(now))
+        u32::try_from(self.queue.len().min(free)).unwrap_or(u32::MAX).min(self.log.available(now))
     }
 
     fn remember_pause(&mut self, now: Timestamp) {
@@ -427,8 +436,17 @@ async fn watch(mut watch: Watch) {
     }
 }
 
+impl Waiting for Limiter {
+    fn look(self: Arc<Self>) {
+        self.settle();
+        // Who watches the queue may have to wait for something else now.
+        self.bell.notify_one();
+    }
+}
+
 impl Drop for Limiter {
     fn drop(&mut self) {
+        self.connections.leave(self.seat);
         self.ring_link();
     }
 }
@@ -497,7 +515,8 @@ impl Drop for Turn {
                 self.count_until(&mut state, self.limiter.now().after(margin).max(longest));
             }
         }
-        self.limiter.state().in_flight -= 1;
+        // Others may have waited for it longer.
+        drop(self.connection.take());
         self.limiter.settle();
         self.limiter.bell.notify_one();
     }

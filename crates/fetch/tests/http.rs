@@ -13,7 +13,7 @@ use panscan_core::bar::Field;
 use panscan_core::port::{BarAsk, BarSource, Errand, SourceError};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::Timeframe;
-use panscan_fetch::{FetchError, Polygon, PolygonConfig, Secret};
+use panscan_fetch::{Connections, FetchError, Polygon, PolygonConfig, Secret};
 use provider::{KEY, answer, day, json, page, serve, tuned};
 
 const NOW: Errand = Errand::interactive(0);
@@ -474,7 +474,7 @@ async fn no_more_connections_than_allowed_are_used_at_once() {
     })
     .await;
     let polygon = Polygon::new(tuned(provider.config(), |calls| {
-        calls.max_connections = 3;
+        calls.connections = Connections::new(3);
     }))
     .unwrap();
     let ask = day("2025-12-16");

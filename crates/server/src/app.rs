@@ -16,8 +16,8 @@ use panscan_cpu::{CpuBackend, CpuError};
 use panscan_engine::{Engine, EngineConfig, EngineError, Parts, REFERENCE_NOTES};
 use panscan_fetch::{
     Alpaca, AlpacaConfig, AlpacaFeed, AlphaVantage, AlphaVantageConfig, CallConfig, Chain, ChainConfig,
-    FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Scripts, SharedLimit, WithFiles, Yahoo,
-    YahooConfig,
+    Connections, FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Scripts, SharedLimit,
+    WithFiles, Yahoo, YahooConfig,
 };
 use panscan_universe::{UniverseError, read_universe_file};
 use tokio::net::TcpListener;
@@ -191,7 +191,8 @@ pub enum Ledger {
 /// [`AppError::Fetch`] when one cannot be built.
 pub fn source(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>, AppError> {
     let provider = &settings.provider;
-    let first = polygon(settings, ledger)?;
+    let connections = Connections::new(provider.connections_max);
+    let first = polygon(settings, ledger, &connections)?;
     if provider.others.is_empty() {
         return Ok(first);
     }
@@ -203,21 +204,21 @@ pub fn source(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>,
                 let url = url.as_deref().unwrap_or(AlpacaConfig::URL);
                 let key = Some((secret(&key.0), secret(&key.1)));
                 let mut config = AlpacaConfig::new(url, key, quota(AlpacaConfig::QUOTA)?, clock.clone());
-                config.calls = calls(settings, ledger, config.calls);
+                config.calls = calls(settings, ledger, &connections, config.calls);
                 config.feed = if *iex { AlpacaFeed::Iex } else { AlpacaFeed::Sip };
                 Arc::new(Alpaca::new(config)?)
             }
             Provider::Yahoo { url } => {
                 let url = url.as_deref().unwrap_or(YahooConfig::URL);
                 let mut config = YahooConfig::new(url, quota(YahooConfig::QUOTA)?, clock.clone());
-                config.calls = calls(settings, ledger, config.calls);
+                config.calls = calls(settings, ledger, &connections, config.calls);
                 Arc::new(Yahoo::new(config)?)
             }
             Provider::AlphaVantage { url, key } => {
                 let url = url.as_deref().unwrap_or(AlphaVantageConfig::URL);
                 let quota = quota(AlphaVantageConfig::QUOTA)?;
                 let mut config = AlphaVantageConfig::new(url, Some(secret(key)), quota, clock.clone());
-                config.calls = calls(settings, ledger, config.calls);
+                config.calls = calls(settings, ledger, &connections, config.calls);
                 Arc::new(AlphaVantage::new(config)?)
             }
         });
@@ -237,12 +238,12 @@ fn quota(text: &str) -> Result<Quota, AppError> {
 }
 
 /// How calls are sent, repeated and remembered; what a provider has of its own stays as `of` has it.
-fn calls(settings: &Settings, ledger: Ledger, of: CallConfig) -> CallConfig {
+fn calls(settings: &Settings, ledger: Ledger, connections: &Connections, of: CallConfig) -> CallConfig {
     let provider = &settings.provider;
     CallConfig {
         ledger: (ledger == Ledger::Kept).then(|| settings.tiers.store.join(LEDGERS)),
         ca_file: provider.ca_file.clone(),
-        max_connections: provider.connections_max,
+        connections: connections.clone(),
         max_pool_size: provider.idle_max,
         connect_timeout: provider.connect_timeout,
         read_timeout: provider.read_timeout,
@@ -254,7 +255,11 @@ fn calls(settings: &Settings, ledger: Ledger, of: CallConfig) -> CallConfig {
 }
 
 /// The first provider, with its flat files where their keys are given.
-fn polygon(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>, AppError> {
+fn polygon(
+    settings: &Settings,
+    ledger: Ledger,
+    connections: &Connections,
+) -> Result<Arc<dyn BarSource>, AppError> {
     let provider = &settings.provider;
     let key = provider.api_key.as_ref().map(secret);
     let url = provider.url.clone().unwrap_or_else(|| POLYGON_URL.to_owned());
@@ -270,10 +275,11 @@ fn polygon(settings: &Settings, ledger: Ledger) -> Result<Arc<dyn BarSource>, Ap
     };
     let quota = if shared.is_some() { provider.quota } else { provider.share };
     let config = PolygonConfig::new(url, key, quota, Arc::new(SystemClock));
-    let calls = CallConfig { shared, ..calls(settings, ledger, CallConfig::new(quota)) };
+    let calls = CallConfig { shared, ..calls(settings, ledger, connections, CallConfig::new(quota)) };
     let polygon: Arc<dyn BarSource> = Arc::new(Polygon::new(PolygonConfig { calls, ..config })?);
     let Some(files) = &settings.files else { return Ok(polygon) };
     let config = FlatFilesConfig {
+        connections: connections.clone(),
         connect_timeout: provider.connect_timeout,
         read_timeout: provider.read_timeout,
         max_retries: provider.retries_max,

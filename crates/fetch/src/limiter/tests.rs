@@ -19,6 +19,7 @@ const NOW: Errand = Errand::interactive(0);
 
 fn bounds(quota: &str, connections: usize) -> Bounds {
     let call_max = Duration::from_secs(30);
+    let connections = Connections::new(connections);
     Bounds { quota: quota.parse().unwrap(), connections, call_max, ledger: None, shared: None }
 }
 
@@ -56,7 +57,7 @@ async fn interactive_goes_before_background_and_who_leaves_makes_no_call() {
     assert!((&mut background).now_or_never().is_none(), "the connection is taken");
     drop(second);
     drop((&mut background).now_or_never().unwrap().unwrap());
-    assert_eq!(limiter.state().in_flight, 0);
+    assert_eq!(limiter.connections.used(), 0);
     assert_eq!(limiter.state().queue.len(), 0);
 }
 
@@ -90,7 +91,7 @@ async fn a_turn_that_nobody_takes_or_uses_costs_nothing() {
     assert!((&mut fourth).now_or_never().is_some());
     assert_eq!(limiter.available(), 1.0);
     drop(used);
-    assert_eq!((limiter.available(), limiter.state().in_flight), (1.0, 0));
+    assert_eq!((limiter.available(), limiter.connections.used()), (1.0, 0));
 }
 
 #[tokio::test]
@@ -172,4 +173,37 @@ async fn a_restart_knows_the_window_and_the_pause() {
     drop(third);
     std::fs::write(&path, [7; 500]).unwrap();
     assert_eq!(with_ledger("3/min", &path).available(), 0.0);
+}
+
+#[tokio::test]
+async fn providers_share_the_connections_and_take_turns() {
+    let connections = Connections::new(2);
+    let clock: Arc<dyn Clock> = Arc::new(Fixed);
+    let with = |quota: &str| {
+        let bounds = Bounds { connections: connections.clone(), ..bounds(quota, 1) };
+        Limiter::new(bounds, &clock).unwrap()
+    };
+    let (one, other, slow) = (with("unlimited"), with("unlimited"), with("1/min"));
+    call(&slow).await;
+    let held = [one.turn(NOW).await.unwrap(), one.turn(NOW).await.unwrap()];
+    let mut own = Box::pin(one.turn(NOW));
+    assert!((&mut own).now_or_never().is_none(), "both are in use");
+    // Waits for its rate limit, and is in nobody's way.
+    let mut limited = Box::pin(slow.turn(NOW));
+    assert!((&mut limited).now_or_never().is_none());
+    let mut theirs = Box::pin(other.turn(NOW));
+    let mut later = Box::pin(one.turn(NOW));
+    assert!((&mut theirs).now_or_never().is_none(), "whoever uses them");
+    assert!((&mut later).now_or_never().is_none());
+    let [first, second] = held;
+    drop(first);
+    let own = (&mut own).now_or_never().expect("it waited longest").unwrap();
+    drop(second);
+    let theirs = (&mut theirs).now_or_never().expect("before the next of the other provider").unwrap();
+    assert!((&mut later).now_or_never().is_none());
+    assert_eq!(connections.used(), 2);
+    drop(theirs);
+    let later = (&mut later).now_or_never().expect("its turn").unwrap();
+    drop((own, later, limited));
+    assert_eq!(connections.used(), 0);
 }

@@ -38,6 +38,7 @@ use panscan_core::universe::Listing;
 use tokio::sync::{Semaphore, mpsc};
 
 use self::wire::Wire;
+use crate::connections::Connections;
 use crate::decode::FlatFile;
 use crate::error::FetchError;
 use crate::retry::{Failure, Retries};
@@ -62,6 +63,7 @@ pub struct FlatFiles {
     keys: [Secret; 2],
     from: SessionDate,
     slots: Semaphore,
+    connections: Connections,
     retries: Retries,
     clock: Arc<dyn Clock>,
     tags: Mutex<BTreeMap<(SessionDate, bool), String>>,
@@ -114,6 +116,7 @@ impl FlatFiles {
             keys: [config.access_key, config.secret_key],
             from: config.from,
             slots: Semaphore::new(config.files_max.max(1)),
+            connections: config.connections,
             retries: Retries::new(config.max_retries, config.retry_factor),
             clock: config.clock,
             tags: Mutex::default(),
@@ -173,6 +176,7 @@ impl FlatFiles {
         session: SessionDate,
         what: &str,
     ) -> Result<Fetched, Failure> {
+        let connection = self.connections.acquire().await;
         bump(&self.counters.calls);
         let got = match self.store.get(&Path::from(key(timeframe, session))).await {
             Ok(got) => got,
@@ -206,7 +210,7 @@ impl FlatFiles {
                 }
             }
         }
-        drop(pieces);
+        drop((pieces, connection));
         let decoded = decoder.await;
         if let Some(error) = broken {
             return Err(self.judged(what, &error));

@@ -8,6 +8,7 @@ use panscan_core::port::Clock;
 use panscan_core::time::SessionDate;
 use reqwest::Url;
 
+use crate::connections::Connections;
 use crate::error::FetchError;
 use crate::secret::Secret;
 
@@ -28,6 +29,8 @@ pub struct FlatFilesConfig {
     pub from: SessionDate,
     /// Files on the way at once. Each holds its session's bars in memory.
     pub files_max: usize,
+    /// What files on the way take one of each; a clone is shared with the providers.
+    pub connections: Connections,
     /// Idle connections that are kept.
     pub max_pool_size: usize,
     /// Longest time to connect.
@@ -70,6 +73,7 @@ impl FlatFilesConfig {
             // 2003-09-10
             from: SessionDate::from_days(12_305),
             files_max: 2,
+            connections: Connections::new(50),
             max_pool_size: 4,
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(10),

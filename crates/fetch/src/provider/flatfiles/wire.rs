@@ -38,8 +38,6 @@ impl Wire {
             .user_agent(&config.user_agent)
             .redirect(Policy::none())
             .referer(false)
-            .no_gzip()
-            .no_zstd()
             .pool_max_idle_per_host(config.max_pool_size)
             .connect_timeout(config.connect_timeout)
             .read_timeout(config.read_timeout)

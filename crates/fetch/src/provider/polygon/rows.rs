@@ -50,10 +50,12 @@ impl Asked {
     pub(super) fn block(&self, pages: &[Rows], provenance: Provenance) -> (Block, Vec<Quarantined>) {
         let calendar = Calendar::us_equities();
         let rows = pages.iter().flat_map(Rows::iter);
+        let count = pages.iter().map(Rows::len).sum();
         match self {
             Self::Day(session) => {
                 let key = BarKey::session(*session);
                 let mut builder = BlockBuilder::new(Timeframe::Day);
+                builder.reserve(count);
                 for row in rows {
                     if is_of_day(calendar, *session, &row) && !is_of_another_market(row.ticker) {
                         builder.push(row.ticker, key, row.values);
@@ -65,6 +67,7 @@ impl Asked {
             }
             Self::Range { symbol, timeframe, from, to } => {
                 let mut builder = BlockBuilder::new(*timeframe);
+                builder.reserve(count);
                 for row in rows {
                     let stamp = row.stamp_ms.map(Timestamp::from_millis);
                     let session = stamp.map(|at| calendar.session_of(at));

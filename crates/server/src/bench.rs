@@ -4,11 +4,14 @@
 
 mod codec;
 mod decode;
+mod enhanced;
 mod http;
 mod market;
 mod report;
 mod scan;
+mod served;
 mod stream;
+mod tiers;
 mod turbo;
 
 use std::path::PathBuf;
@@ -38,7 +41,9 @@ pub struct Options {
 #[non_exhaustive]
 pub enum BenchError {
     /// There is no such suite.
-    #[error("there is no suite {name:?}; this build has scan, decode, codec, stream and turbo")]
+    #[error(
+        "there is no suite {name:?}; this build has scan, decode, codec, tiers, stream, turbo and enhanced"
+    )]
     NoSuite {
         /// The name as given.
         name: String,
@@ -72,6 +77,8 @@ pub async fn run(suite: &str, options: &Options, progress: &dyn Fn(&Case)) -> Re
         "scan" => scan::run(options, progress).await?,
         "decode" => decode::run(options, progress).await?,
         "codec" => codec::run(&options.recorded, options, progress)?,
+        "tiers" => tiers::run(options, progress).await?,
+        "enhanced" => enhanced::run(options, progress).await?,
         "stream" => stream::run(options, progress).await?,
         "turbo" => turbo::run(options, progress).await?,
         name => return Err(BenchError::NoSuite { name: name.to_owned() }),

@@ -13,12 +13,12 @@ use panscan_core::limit::Quota;
 use panscan_core::port::{BarAsk, BarSource, Errand};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe};
-use panscan_fetch::{Polygon, PolygonConfig, Secret};
+use panscan_fetch::{Polygon, PolygonConfig, Secret, gunzip};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
-use super::decode::{gunzip, gzip, typed};
+use super::decode::{gzip, typed};
 use super::{BenchError, Case, median};
 use crate::clock::SystemClock;
 
@@ -47,7 +47,7 @@ pub(super) async fn run(rounds: usize, progress: &dyn Fn(&Case)) -> Result<Vec<C
     let mut cases = Vec::new();
     for page in [minutes(50_000)?, days(252)?] {
         let plain = taken(&page, &answer(&page.body, false), rounds).await?;
-        let typed = in_parallel(rounds, page.fetches, &page.body, |body| {
+        let typed = in_parallel(rounds, page.fetches, &page.body, |body, _| {
             black_box(typed(body));
         });
         let records = (page.rows * page.fetches) as f64;
@@ -57,8 +57,8 @@ pub(super) async fn run(rounds: usize, progress: &dyn Fn(&Case)) -> Result<Vec<C
         if page.rows > MINUTES {
             let packed = gzip(&page.body)?;
             let fetched = taken(&page, &answer(&packed, true), rounds).await?;
-            let inflated = in_parallel(rounds, page.fetches, &packed, |packed| {
-                black_box(gunzip(packed).map_or(0, |body| body.len()));
+            let inflated = in_parallel(rounds, page.fetches, &packed, |packed, body| {
+                black_box(gunzip(packed, body).map_or(0, |()| body.len()));
             });
             let name = format!("{}_gzip", page.name);
             let case = Case::rate(name, rate(fetched), "records/s", rounds, ("inflate", rate(inflated)));
@@ -114,8 +114,13 @@ async fn sampled(page: &Page, addr: SocketAddr, rounds: usize) -> Result<Duratio
     Ok(median(&mut times))
 }
 
-/// The median time of `times` runs over the same bytes on every core.
-fn in_parallel(rounds: usize, times: usize, bytes: &[u8], work: impl Fn(&[u8]) + Sync) -> Duration {
+/// The median time of `times` runs over the same bytes on every core, each with memory of its own that it uses again.
+fn in_parallel(
+    rounds: usize,
+    times: usize,
+    bytes: &[u8],
+    work: impl Fn(&[u8], &mut Vec<u8>) + Sync,
+) -> Duration {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut taken = Vec::with_capacity(rounds);
     for _ in 0..rounds {
@@ -123,7 +128,10 @@ fn in_parallel(rounds: usize, times: usize, bytes: &[u8], work: impl Fn(&[u8]) +
         std::thread::scope(|scope| {
             for n in 0..cores {
                 let (work, mine) = (&work, times / cores + usize::from(n < times % cores));
-                scope.spawn(move || (0..mine).for_each(|_| work(black_box(bytes))));
+                scope.spawn(move || {
+                    let mut room = Vec::new();
+                    (0..mine).for_each(|_| work(black_box(bytes), &mut room));
+                });
             }
         });
         taken.push(started.elapsed());

@@ -6,6 +6,7 @@ use panscan_core::bar::Field;
 use panscan_core::block::{BarKey, Block, Provenance, WIDTH};
 use panscan_core::calendar::Calendar;
 use panscan_core::panel::{Panel, Splits};
+use panscan_core::port::BlockKey;
 use panscan_core::slab::Aligned;
 use panscan_core::snapshot::{Held, MarketId, Snapshot, SnapshotId};
 use panscan_core::symbol::Symbol;
@@ -14,25 +15,62 @@ use panscan_core::universe::{Listing, Universe};
 
 use super::BenchError;
 
-/// Random walks in whole cents of `symbols` symbols over the `bars` sessions before 2026.
-pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Snapshot, BenchError> {
-    let failed = BenchError::of("the market to measure on");
+/// The `bars` sessions before 2026.
+fn sessions(bars: usize) -> &'static [SessionDate] {
     let calendar = Calendar::us_equities();
     let newest = SessionDate::from_ymd(2025, 12, 31).unwrap_or_default();
     let first = calendar.back(newest, bars.saturating_sub(1)).unwrap_or_else(|| calendar.first());
-    let sessions = calendar.sessions(first, newest);
+    calendar.sessions(first, newest)
+}
+
+/// Random walks in whole cents of `symbols` symbols over the `bars` sessions before 2026.
+pub(super) fn block(symbols: usize, bars: usize) -> Result<Block, BenchError> {
+    let failed = BenchError::of("the market to measure on");
     let names: Result<Vec<Symbol>, _> = (0..symbols).map(|i| Symbol::new(&format!("S{i:06}"))).collect();
     let names: Arc<[Symbol]> = names.map_err(|e| failed(&e))?.into();
-    let rows: Arc<[BarKey]> = sessions.iter().map(|d| BarKey::session(*d)).collect();
+    let rows: Arc<[BarKey]> = sessions(bars).iter().map(|d| BarKey::session(*d)).collect();
     let mut slab = Aligned::filled(Block::floats(symbols, rows.len(), WIDTH), f64::NAN);
     let stride = Block::stride(rows.len(), WIDTH);
     for symbol in 0..symbols {
         walk(slab.as_mut_slice(), symbol, rows.len(), stride);
     }
-    let provenance = Provenance { provider: "bench".into(), fetched_at: Timestamp::default() };
-    let block = Block::from_parts(Timeframe::Day, names.clone(), rows, WIDTH, Arc::new(slab), provenance)
-        .map_err(|e| failed(&e))?;
-    let universe = Universe::new("default", 1, Timestamp::default(), names.iter().cloned().map(Listing::new));
+    Block::from_parts(Timeframe::Day, names, rows, WIDTH, Arc::new(slab), provenance())
+        .map_err(|e| failed(&e))
+}
+
+fn provenance() -> Provenance {
+    Provenance { provider: "bench".into(), fetched_at: Timestamp::default() }
+}
+
+/// The same as a store keeps it: one block for each session.
+pub(super) fn days(symbols: usize, bars: usize) -> Result<Vec<(BlockKey, Block)>, BenchError> {
+    let whole = block(symbols, bars)?;
+    let day = |(row, key): (usize, &BarKey)| {
+        let mut slab = Aligned::filled(Block::floats(symbols, 1, WIDTH), f64::NAN);
+        for (at, line) in slab.as_mut_slice().chunks_exact_mut(WIDTH).enumerate() {
+            let (tile, field) = (at / Field::COUNT, at % Field::COUNT);
+            let Some(field) = Field::ALL.get(field) else { continue };
+            let (column, _) = whole.column(tile * WIDTH, *field);
+            line.copy_from_slice(&column[row * WIDTH..][..WIDTH]);
+        }
+        let (names, key) = (whole.symbols().clone(), *key);
+        let slab = Arc::new(slab);
+        let block = Block::from_parts(Timeframe::Day, names, Arc::from([key]), WIDTH, slab, provenance());
+        let block = block.map_err(|e| BenchError::of("the market to measure on")(&e))?;
+        Ok((BlockKey::Day(key.as_session()), block))
+    };
+    whole.rows().iter().enumerate().map(day).collect()
+}
+
+/// A snapshot of such a market.
+pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Snapshot, BenchError> {
+    let calendar = Calendar::us_equities();
+    let sessions = sessions(bars);
+    let (first, newest) = (sessions.first().copied(), sessions.last().copied());
+    let (first, newest) = (first.unwrap_or_default(), newest.unwrap_or_default());
+    let block = block(symbols, bars)?;
+    let names = block.symbols().iter().cloned();
+    let universe = Universe::new("default", 1, Timestamp::default(), names.map(Listing::new));
     let (daily, raw) = Panel::build(&universe, sessions, &[block], &Splits::default(), threads);
     Ok(Snapshot {
         id: SnapshotId("bench".into()),

@@ -80,6 +80,18 @@ impl Case {
         }
     }
 
+    /// A case whose value is a number of something: less is better.
+    pub fn count(
+        name: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        samples: usize,
+        baseline: (&'static str, f64),
+    ) -> Self {
+        let case = Self::rate(name, value, unit, samples, baseline);
+        Self { ratio: case.baseline.value / value.max(f64::MIN_POSITIVE), ..case }
+    }
+
     /// The case with what else to know of it.
     #[must_use]
     pub fn note(mut self, note: &'static str) -> Self {

@@ -7,7 +7,6 @@
 use std::time::{Duration, Instant};
 
 use arrow_ipc::reader::StreamReader;
-use panscan_client::Client;
 use panscan_core::scan::Order;
 use panscan_proto::convert::answer::Column;
 use panscan_proto::convert::frame::ScanFrame;
@@ -21,10 +20,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::scan::SEED_SET;
+use super::served::{Served, failed};
 use super::{BURST, BenchError, Case, Options, median};
-use crate::app::{self, Running};
-use crate::cli::args::DemoArgs;
-use crate::cli::stage::Stage;
 
 /// Longest wait for the market to be fetched.
 const COLD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -34,39 +31,20 @@ const TOP_ABOVE: f64 = 0.35;
 const ALL_ABOVE: f64 = 1.0;
 
 pub(super) async fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<Vec<Case>, BenchError> {
-    let failed =
-        |error: &dyn std::fmt::Display| BenchError::Failed { what: "the server", message: error.to_string() };
-    let args = DemoArgs {
-        symbols: u32::try_from(options.symbols).unwrap_or(u32::MAX),
-        sessions: u32::try_from(options.bars).unwrap_or(u32::MAX),
-        seed: 1,
-        rate: "1000/s".to_owned(),
-        filter: None,
-        port: 0,
-        once: true,
-        json: false,
-        keep: false,
-        data: Vec::new(),
-        universe: None,
-    };
-    let stage = Stage::set(&args).await.map_err(|e| failed(&e))?;
-    let running = app::start(&stage.settings).await.map_err(|e| failed(&e))?;
-    running.ready().await.map_err(|e| failed(&e))?;
-    let cases = measured(options, &running, progress).await;
-    running.stop().await;
+    let served = Served::start(options.symbols, options.bars).await?;
+    let cases = measured(options, &served, progress).await;
+    served.end_server().await;
     cases
 }
 
 async fn measured(
     options: &Options,
-    running: &Running,
+    served: &Served,
     progress: &dyn Fn(&Case),
 ) -> Result<Vec<Case>, BenchError> {
-    let failed =
-        |error: &dyn std::fmt::Display| BenchError::Failed { what: "the client", message: error.to_string() };
-    let address = format!("http://{}", running.grpc);
-    let client = Client::connect(address.as_str()).await.map_err(|e| failed(&e))?;
-    let channel = endpoint(&address).connect().await.map_err(|e| failed(&e))?;
+    let failed = failed("the client");
+    let client = served.client().await?;
+    let channel = endpoint(&served.address()).connect().await.map_err(|e| failed(&e))?;
     let request = |format, limit, batch| {
         let mut scan = client.scan("").columns(SEED_SET).rank_by("rsi(14)").limit(limit).request().clone();
         scan.spec.order = Order::Descending;
@@ -129,8 +107,7 @@ fn endpoint(address: &str) -> Endpoint {
 
 /// One scan, every cell decoded; fewer rows than asked for is an error, not a time.
 async fn once(channel: &Channel, message: v1::ScanUniverseRequest, rows: usize) -> Result<(), BenchError> {
-    let failed =
-        |error: &dyn std::fmt::Display| BenchError::Failed { what: "a scan", message: error.to_string() };
+    let failed = failed("a scan");
     let mut request = Request::new(message);
     request.metadata_mut().insert("panscan-memo", MetadataValue::from_static("off"));
     let mut client = ScannerClient::new(channel.clone()).max_decoding_message_size(16 << 20);

@@ -348,7 +348,9 @@ pub struct DemoArgs {
 /// Flags of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// What is measured: scan, decode or stream
+    /// What is measured: scan (kernels), decode (answers to columns), codec (recorded bars to few bytes), tiers (reads
+    /// from each tier, look-up, restart, filling from Redis), stream (results to a client), turbo (minute bars and
+    /// their indicators end to end) or enhanced (provider calls saved)
     pub suite: String,
     /// Symbols of the generated market
     #[arg(long, default_value_t = 5_277, value_parser = clap::value_parser!(u32).range(1..=100_000))]

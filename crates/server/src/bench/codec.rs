@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float64Type, Int32Type, Int64Type};
+use arrow_array::types::{Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use panscan_cache::codec;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -237,23 +237,44 @@ fn read(path: &Path) -> Result<Vec<Bars>, BenchError> {
 }
 
 fn take(batch: &RecordBatch, last: &mut String, blocks: &mut Vec<Bars>) -> Option<()> {
-    let symbols = batch.column_by_name("symbol")?.as_dictionary_opt::<Int32Type>()?;
-    let names = symbols.values().as_string_opt::<i32>()?;
-    let prices: Option<Vec<_>> =
-        COLUMNS[..4].iter().map(|n| batch.column_by_name(n)?.as_primitive_opt::<Float64Type>()).collect();
-    let prices = prices?;
-    let volume = batch.column_by_name("volume")?.as_primitive_opt::<Int64Type>()?;
-    for row in 0..batch.num_rows() {
-        let name = names.value(usize::try_from(symbols.keys().value(row)).ok()?);
+    let names = names(batch.column_by_name("symbol")?)?;
+    let columns: Option<Vec<Vec<f64>>> =
+        COLUMNS.iter().map(|name| numbers(batch.column_by_name(name)?)).collect();
+    let columns = columns?;
+    for (row, name) in names.into_iter().enumerate() {
         if blocks.is_empty() || name != last {
             name.clone_into(last);
             blocks.push(vec![Vec::new(); COLUMNS.len()]);
         }
-        let block = blocks.last_mut()?;
-        for (column, values) in block.iter_mut().zip(&prices) {
-            column.push(if values.is_null(row) { f64::NAN } else { values.value(row) });
+        for (column, values) in blocks.last_mut()?.iter_mut().zip(&columns) {
+            column.push(values[row]);
         }
-        block[4].push(volume.value(row) as f64);
     }
     Some(())
+}
+
+/// The text of every row, whichever way it is laid out.
+fn names(array: &dyn Array) -> Option<Vec<&str>> {
+    let (values, rows): (&dyn Array, Vec<usize>) = match array.as_any_dictionary_opt() {
+        Some(dictionary) => (dictionary.values(), dictionary.normalized_keys()),
+        None => (array, (0..array.len()).collect()),
+    };
+    if let Some(text) = values.as_string_opt::<i32>() {
+        return Some(rows.into_iter().map(|row| text.value(row)).collect());
+    }
+    let text = values.as_string_opt::<i64>()?;
+    Some(rows.into_iter().map(|row| text.value(row)).collect())
+}
+
+/// The numbers of a column; null is NaN.
+fn numbers(array: &dyn Array) -> Option<Vec<f64>> {
+    macro_rules! column {
+        ($($kind:ty),*) => {
+            $(if let Some(values) = array.as_primitive_opt::<$kind>() {
+                return Some(values.iter().map(|value| value.map_or(f64::NAN, |value| value as f64)).collect());
+            })*
+        };
+    }
+    column!(Float64Type, Float32Type, Int64Type, Int32Type, UInt64Type, UInt32Type);
+    None
 }

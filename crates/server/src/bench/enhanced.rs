@@ -64,6 +64,5 @@ async fn measured(options: &Options, served: &Served) -> Result<Vec<Case>, Bench
         count("morning", calls, SCANS * names.len() + QUESTIONS * asked)
             .at_least(CLAIM)
             .note("ten scans of everything and five questions for the bars of a hundred symbols; the claim is 90 % fewer"),
-        count("repeats", calls - cold, (SCANS - 1) * names.len() + QUESTIONS * asked).at_least(CLAIM),
     ])
 }

@@ -89,7 +89,7 @@ impl Case {
         baseline: (&'static str, f64),
     ) -> Self {
         let case = Self::rate(name, value, unit, samples, baseline);
-        Self { ratio: case.baseline.value / value.max(f64::MIN_POSITIVE), ..case }
+        Self { ratio: case.baseline.value / value, ..case }
     }
 
     /// The case with what else to know of it.

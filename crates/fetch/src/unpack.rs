@@ -117,7 +117,7 @@ fn unzstd(packed: &[u8], into: &mut Vec<u8>) -> Result<(), String> {
 /// Reads everything, in as few steps as the room allows.
 fn whole(mut from: impl Read, likely: usize, into: &mut Vec<u8>) -> Result<(), String> {
     // One more than likely, so that the end shows without another step.
-    let room = likely.min(BODY_MAX).max(ROOM_MIN) + 1;
+    let room = likely.clamp(ROOM_MIN, BODY_MAX) + 1;
     if into.capacity() < room {
         // Zeroed by the system, and not touched before it is written to.
         *into = vec![0; room];

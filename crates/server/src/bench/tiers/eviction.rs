@@ -52,7 +52,7 @@ fn day(symbols: usize) -> Vec<usize> {
         }
         // Ranks by Zipf's law: the logarithm of a rank is evenly spread.
         let rank = ((symbols as f64).powf(random()) as usize - 1).min(symbols - 1);
-        let moved = n > SINGLE / 2 && rank % 5 == 0;
+        let moved = n > SINGLE / 2 && rank.is_multiple_of(5);
         trace.push((rank * 7919 + usize::from(moved) * 1009) % symbols);
     }
     trace

@@ -43,7 +43,7 @@ pub use indicators::{
     GivenBars, IndicatorValues, IndicatorsEvent, IndicatorsHead, IndicatorsRequest, IndicatorsStream,
 };
 pub use market::{Engine, EngineStats, Parts};
-pub use notes::REFERENCE_NOTES;
+pub use notes::{REFERENCE_NOTES, SPLITS as SPLITS_NOTE, splits_from_bytes as splits_from_note};
 pub use refresh::Refreshed;
 pub use resident::Published;
 pub use run::{Cost, Pin, ScanAnswer, ScanRequest, Timing};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Name of the note with the provider's listings.
 pub(crate) const LISTINGS: &str = "listings.json";
 /// Name of the note with the splits.
-pub(crate) const SPLITS: &str = "splits.json";
+pub const SPLITS: &str = "splits.json";
 /// Name of the note with the dividends.
 pub(crate) const DIVIDENDS: &str = "dividends.json";
 /// Name of the note with the provider's first session.
@@ -107,7 +107,9 @@ pub(crate) fn splits_to_bytes(splits: &[Split]) -> Vec<u8> {
     to_bytes(&splits.iter().map(note).collect::<Vec<_>>())
 }
 
-pub(crate) fn splits_from_bytes(bytes: &[u8]) -> Option<Vec<Split>> {
+/// Reads the splits that the note [`SPLITS`] of a market keeps; nothing where they cannot be read.
+#[must_use]
+pub fn splits_from_bytes(bytes: &[u8]) -> Option<Vec<Split>> {
     let notes: Vec<SplitNote> = serde_json::from_slice(bytes).ok()?;
     let split = |n: SplitNote| {
         let (symbol, execution) = (Symbol::new(&n.symbol).ok()?, n.execution.parse().ok()?);

@@ -19,6 +19,7 @@ mod serve;
 mod sim;
 pub mod stage;
 mod stop;
+mod store;
 mod symbols;
 
 pub use self::run::main;

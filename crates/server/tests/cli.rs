@@ -32,7 +32,6 @@ fn wrong_usage_is_two() {
 #[test]
 fn what_this_build_lacks_is_said() {
     for line in [
-        "store verify",
         "keys add me --scopes read",
         "serve --live",
         "serve --tls-cert x",

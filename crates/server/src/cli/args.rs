@@ -74,8 +74,8 @@ pub enum Command {
     Check(Box<CheckArgs>),
     /// Runs the simulated provider
     Sim(Box<SimArgs>),
-    /// Looks after the file tier (not in this build)
-    Store(Rest),
+    /// Looks after the file tier: what it holds, whether it is whole, copies of it
+    Store(StoreArgs),
     /// Callers' keys (not in this build)
     Keys(Rest),
     /// Writes the reference page of the settings to stdout
@@ -89,6 +89,132 @@ pub struct Rest {
     /// Ignored
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
     pub rest: Vec<String>,
+}
+
+/// Flags of `store`.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: StoreCommand,
+}
+
+/// What `store` does.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Reads every file and says which are damaged or missing (exit 4 if any); safe beside a server
+    Verify(StoreAt),
+    /// Counts what is held; safe beside a server
+    Stats(StoreAt),
+    /// Removes leftovers and what is held twice; refused beside a server
+    Compact(StoreAt),
+    /// Writes bars for other programs; safe beside a server
+    Export(ExportArgs),
+    /// Copies the store to a new folder, every file verified; safe beside a server
+    Backup(BackupArgs),
+    /// Brings a backup back into the store; refused beside a server
+    Restore(RestoreArgs),
+}
+
+impl StoreCommand {
+    /// The flags that all of them have.
+    #[must_use]
+    pub fn at(&self) -> &StoreAt {
+        match self {
+            Self::Verify(at) | Self::Stats(at) | Self::Compact(at) => at,
+            Self::Export(args) => &args.at,
+            Self::Backup(args) => &args.at,
+            Self::Restore(args) => &args.at,
+        }
+    }
+}
+
+/// Which store, and how the answer looks.
+#[derive(Debug, Args)]
+pub struct StoreAt {
+    /// Folder of the file tier [default: PANSCAN_STORE or ./panscan-store]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// Prints one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `store export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// A file; or a folder (there already, or ending with /) for one file per timeframe
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Only these symbols: A,B or @FILE with one a line
+    #[arg(long, value_name = "A,B|@FILE")]
+    pub symbols: Option<String>,
+    /// Interval of the bars, of those that are held [default: 1d into a file, all into a folder]
+    #[arg(long, value_name = "TF")]
+    pub timeframe: Option<String>,
+    /// First session, YYYY-MM-DD
+    #[arg(long, value_name = "D")]
+    pub from: Option<String>,
+    /// Last session, YYYY-MM-DD
+    #[arg(long, value_name = "D")]
+    pub to: Option<String>,
+    /// Prices adjusted for what; splits known to the store, up to its newest session
+    #[arg(long, value_enum, default_value_t = Adjusted::Raw)]
+    pub adjustment: Adjusted,
+    /// Market id, where the store has more than one
+    #[arg(long, value_name = "ID")]
+    pub market: Option<String>,
+    /// Form of the file
+    #[arg(short, long, value_enum, value_name = "FMT", default_value_t = ExportFormat::Parquet)]
+    pub output: ExportFormat,
+    /// Which store.
+    #[command(flatten)]
+    pub at: StoreAt,
+}
+
+/// Form of an exported file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// Parquet with zstd.
+    Parquet,
+    /// Arrow IPC file.
+    Arrow,
+    /// RFC 4180 with a header line.
+    Csv,
+}
+
+impl ExportFormat {
+    /// How the name of such a file ends.
+    #[must_use]
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Arrow => "arrow",
+            Self::Csv => "csv",
+        }
+    }
+}
+
+/// Flags of `store backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Folder of the copy; absent or empty
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+    /// Which store.
+    #[command(flatten)]
+    pub at: StoreAt,
+}
+
+/// Flags of `store restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Folder of the backup
+    #[arg(long, value_name = "DIR")]
+    pub from: PathBuf,
+    /// Which store.
+    #[command(flatten)]
+    pub at: StoreAt,
 }
 
 /// Flags of `serve`.

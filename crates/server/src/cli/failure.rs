@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(full.exit(), Exit::Failure);
         assert_eq!(Failure::Config(vec![problem(Origin::Flag)]).exit(), Exit::Usage);
         assert_eq!(Failure::Config(vec![problem(Origin::Flag), problem(Origin::Env)]).exit(), Exit::Config);
-        assert_eq!(Failure::Absent("store".into()).to_string(), "store is not in this build");
+        assert_eq!(Failure::Absent("keys".into()).to_string(), "keys is not in this build");
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub fn writer<'a>(format: Format, out: impl Write + 'a) -> Box<dyn RowWriter + '
 }
 
 /// A number in the shortest form that reads back to the same bits.
-fn exact(value: f64) -> String {
+pub fn exact(value: f64) -> String {
     // Beyond these, `Display` writes hundreds of digits.
     if value == 0.0 || (1e-6..1e17).contains(&value.abs()) {
         format!("{value}")

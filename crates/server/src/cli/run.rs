@@ -12,7 +12,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::serve::ServeOptions;
 use super::stop::Stop;
-use super::{bench, check, demo, fetch, log, reference, scan, serve, sim};
+use super::{bench, check, demo, fetch, log, reference, scan, serve, sim, store};
 use crate::app::{self, Ledger};
 use crate::config::{self, FlagValues, Problem, Settings, names};
 
@@ -46,7 +46,13 @@ fn command(cli: Cli) -> Result<Exit, Failure> {
     // The log of an in-process server is not what people wait for; `--log` shows it.
     match command {
         Command::Reference => reference::run(),
-        Command::Store(_) => Err(Failure::Absent("store".to_owned())),
+        Command::Store(args) => {
+            let mut flags = FlagValues::default();
+            let folder = args.command.at().store.as_ref();
+            flags.set_some(&names::STORE, folder.map(|path| path.to_string_lossy()));
+            let settings = settings(&global, flags, "warn")?;
+            store::run(args, &settings.tiers.store, settings.tiers.l3_bytes)
+        }
         Command::Keys(_) => Err(Failure::Absent("keys".to_owned())),
         Command::Sim(args) => {
             settings(&global, FlagValues::default(), "info")?;

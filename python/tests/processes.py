@@ -33,10 +33,10 @@ def environment(settings: dict[str, str]) -> dict[str, str]:
 class Process:
     """One panscan process that said that it is ready."""
 
-    def __init__(self, *arguments: str, **settings: str):
+    def __init__(self, *arguments: str, binary: str = BINARY, **settings: str):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="panscan-test-"))
         ready = self.folder / "ready.json"
-        command = [BINARY, *map(str, arguments), "--ready-file", str(ready)]
+        command = [binary, *map(str, arguments), "--ready-file", str(ready)]
         with open(self.folder / "log", "wb") as log:
             self.child = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment(settings)
@@ -132,10 +132,10 @@ def folder():
         shutil.rmtree(path, ignore_errors=True)
 
 
-def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess:
+def run(*arguments: str, binary: str = BINARY, **settings: str) -> subprocess.CompletedProcess:
     """Runs a command to its end."""
     return subprocess.run(
-        [BINARY, *map(str, arguments)],
+        [binary, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -68,7 +68,7 @@ pub fn backup(dir: &Path, to: &Path, progress: Progress<'_>) -> Result<Copied, C
     for (at, file) in files.iter().enumerate() {
         progress(at as u64, total);
         let place = file.place(&from_root);
-        match checked(file)? {
+        match checked(&from_root, file)? {
             None => {}
             Some(Err(message)) => copied.damaged.push(DamagedFile { path: file.path.clone(), message }),
             Some(Ok((bytes, kept))) => {
@@ -125,14 +125,14 @@ pub fn restore(from: &Path, dir: &Path, progress: Progress<'_>) -> Result<Copied
             progress(total + (batch * BATCH + at) as u64, total * 2);
             let place = file.place(&from_root);
             let here = Walked { path: place_path(root, &place), ..file.clone() };
-            let (bytes, kept) = match checked(file)? {
+            let (bytes, kept) = match checked(&from_root, file)? {
                 Some(Ok(content)) => content,
                 Some(Err(message)) => return Err(not_whole(format!("{}: {message}", file.path.display()))),
                 None => return Err(not_whole(format!("{} went away", file.path.display()))),
             };
             // Cheap first: most files are not there at all, or the same.
             let newer = head_of(&here).is_ok_and(|(_, made)| made >= kept.at);
-            if newer && matches!(checked(&here)?, Some(Ok(_))) {
+            if newer && matches!(checked(root, &here)?, Some(Ok(_))) {
                 copied.kept += 1;
                 continue;
             }
@@ -163,7 +163,7 @@ fn contents(root: &Path) -> Result<Vec<Walked>, CacheError> {
 type Content = (Vec<u8>, Kept);
 
 /// Reads a file and verifies it: nothing where it is gone, words where it is damaged.
-fn checked(file: &Walked) -> Result<Option<Result<Content, String>>, CacheError> {
+fn checked(root: &Path, file: &Walked) -> Result<Option<Result<Content, String>>, CacheError> {
     let bytes = match fs::read(&file.path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -175,7 +175,7 @@ fn checked(file: &Walked) -> Result<Option<Result<Content, String>>, CacheError>
             parts.expect(market, key)?;
             Ok((parts.mark, parts.provenance.fetched_at.as_nanos()))
         }),
-        _ => note::verified(&bytes),
+        _ => note::verified(&file.place(root), &bytes),
     };
     Ok(Some(match verified {
         Ok((mark, at)) => Ok((bytes, Kept { bytes: length, mark, at })),

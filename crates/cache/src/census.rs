@@ -139,10 +139,12 @@ impl Census {
         match std::fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(CacheError::io("read", &path)(error)),
-            Ok(bytes) => match note::decode(bytes) {
-                Ok((_, body)) => Ok(Some(body)),
-                Err(fault) => Err(CacheError::Damaged { path, message: fault.to_string() }),
-            },
+            Ok(bytes) => {
+                match note::decode_at(&key::place(path.strip_prefix(&self.root).unwrap_or(&path)), bytes) {
+                    Ok((_, body)) => Ok(Some(body)),
+                    Err(fault) => Err(CacheError::Damaged { path, message: fault.to_string() }),
+                }
+            }
         }
     }
 }

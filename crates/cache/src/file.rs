@@ -350,7 +350,7 @@ impl Shelf {
         let path = key::note_path(&self.root, market, name);
         let _naming = locked(&self.naming);
         let fault = match fs::read(&path) {
-            Ok(bytes) => match note::decode(bytes) {
+            Ok(bytes) => match self.checked_note(&self.place(&path), bytes) {
                 Ok(note) => return Some(note),
                 Err(fault) => ReadFault::Damaged(fault),
             },
@@ -364,6 +364,14 @@ impl Shelf {
         None
     }
 
+    fn checked_note(&self, place: &str, bytes: Vec<u8>) -> Result<(Timestamp, Vec<u8>), Fault> {
+        let (mark, at) = note::verified(place, &bytes)?;
+        match self.manifest.entry(place) {
+            Some(kept) if kept.mark != mark && at < kept.at => Err(Fault::Stale),
+            _ => note::decode_at(place, bytes),
+        }
+    }
+
     /// Keeps a note durably.
     pub(crate) fn write_note(
         &self,
@@ -374,7 +382,7 @@ impl Shelf {
     ) -> Result<(), StoreError> {
         let path = key::note_path(&self.root, market, name);
         let folder = key::market_folder(&self.root, market).join(key::NOTES);
-        let head = note::head(at, body);
+        let head = note::head_at(&self.place(&path), at, body);
         let bytes = (head.len() + body.len()) as u64;
         let kept = note::head_of(&head).map(|(mark, at)| Kept { bytes, mark, at });
         let _noting = locked(&self.noting);

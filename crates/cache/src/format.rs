@@ -75,6 +75,8 @@ pub(crate) enum Fault {
     Version(u32),
     #[error("its length is not the one it was written with")]
     Length,
+    #[error("it is older than what was last kept in its place")]
+    Stale,
     #[error("the checksum of its {0} does not match")]
     Checksum(&'static str),
     #[error("{0}")]
@@ -185,7 +187,7 @@ impl Parts {
     pub(crate) fn not_before(&self, kept: Option<Kept>) -> Result<(), Fault> {
         match kept {
             Some(kept) if self.mark != kept.mark && self.provenance.fetched_at.as_nanos() < kept.at => {
-                Err(Fault::content("it is older than what was last kept in its place"))
+                Err(Fault::Stale)
             }
             _ => Ok(()),
         }

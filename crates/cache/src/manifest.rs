@@ -200,6 +200,11 @@ impl Manifest {
         file.sync_data()
     }
 
+    /// What it says of the file at this place.
+    pub(crate) fn entry(&self, place: &str) -> Option<Kept> {
+        locked(&self.inner).entries.get(place).copied()
+    }
+
     /// The files that it lists.
     pub(crate) fn entries(&self) -> BTreeMap<String, Kept> {
         locked(&self.inner).entries.clone()
@@ -242,7 +247,7 @@ mod tests {
         let manifest = Manifest::create(root, BTreeMap::from([("m/a".to_owned(), kept(1))])).unwrap();
         manifest.record([Change::Put("m/b".to_owned(), kept(2))]).unwrap();
         manifest.record([Change::Gone("m/a".to_owned())]).unwrap();
-        assert_eq!(manifest.entries().get("m/b"), Some(&kept(2)));
+        assert_eq!(manifest.entry("m/b"), Some(kept(2)));
         let listed = read(root).unwrap();
         assert_eq!((places(&listed), listed.shape), (vec!["m/b"], Shape::Whole));
         assert_eq!(listed.entries["m/b"], kept(2));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{CacheError, ReadFault};
 use crate::file::open_block;
+use crate::format::Fault;
 use crate::key::LAYOUT;
 use crate::manifest::{self, MANIFEST, Shape};
 use crate::note;
@@ -67,7 +68,8 @@ pub fn verify(dir: &Path, progress: Progress<'_>) -> Result<Report, CacheError> 
     let total = files.len() as u64;
     for (done, file) in files.into_iter().enumerate() {
         progress(done as u64, total);
-        let kept = listed.entries.get(&file.place(&root)).copied();
+        let place = file.place(&root);
+        let kept = listed.entries.get(&place).copied();
         let read = match &file.what {
             What::Block((market, key)) => {
                 report.blocks += 1;
@@ -81,7 +83,11 @@ pub fn verify(dir: &Path, progress: Progress<'_>) -> Result<Report, CacheError> 
                 report.notes += 1;
                 std::fs::read(&file.path)
                     .map_err(ReadFault::Io)
-                    .and_then(|bytes| note::decode(bytes).map(drop).map_err(ReadFault::Damaged))
+                    .and_then(|bytes| Ok(note::verified(&place, &bytes)?))
+                    .and_then(|(mark, at)| match kept {
+                        Some(kept) if mark != kept.mark && at < kept.at => Err(Fault::Stale.into()),
+                        _ => Ok(()),
+                    })
             }
             What::Damaged => {
                 report.set_aside.push(file.path.clone());

@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "the jobs report to the terminal")]
 
+mod crash;
 mod deny;
 mod fuzz;
 mod golden;
@@ -25,6 +26,8 @@ usage: cargo xtask JOB
   lint                       formatting, clippy and docs, warnings refused
   tidy                       rules that no compiler knows: imports, names, words, file shapes
   soak fetch [--seconds N]   fetching under fire: cut connections, dying providers, faults (600 s)
+  crash [--kills N] [--seed N]
+                             kills a process that writes a store, damages its files, and counts what is lost (500)
   fuzz [TARGET] [--executions N] [--keep]
                              grows inputs that break a reader of bytes, guided by coverage (100000 each)
   deny                       licences, sources, duplicate versions, refused crates, size of the client's tree
@@ -52,6 +55,10 @@ fn main() -> ExitCode {
         ["golden"] => golden::run(),
         ["soak", words @ ..] => match soak::Soak::read(words) {
             Ok(soak) => soak::run(soak),
+            Err(message) => return wrong(&message),
+        },
+        ["crash", words @ ..] => match crash::Crash::read(words) {
+            Ok(crash) => crash::run(crash),
             Err(message) => return wrong(&message),
         },
         ["-h" | "--help" | "help"] => {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::attribute::attribute_column;
-use crate::plan::{Cross, NodeId, Op, Plan, Stage};
+use crate::plan::{Cross, NodeId, Op, Plan, Shape, Stage};
 use crate::scalar::{self, finite};
 use crate::snapshot::Snapshot;
 use crate::symbol::SymbolId;
@@ -29,6 +29,28 @@ pub fn is_upper(plan: &Plan, node: NodeId) -> bool {
 /// other symbol, and what the others read from below. `known` says which columns are there already.
 #[must_use]
 pub fn ground(plan: &Plan, roots: &[NodeId], known: &dyn Fn(NodeId) -> bool) -> Vec<NodeId> {
+    below(plan, roots, known, &|id| is_upper(plan, id))
+}
+
+/// The same where a backend computes whole series alone: everything with one number per symbol is left to
+/// [`raise`].
+#[must_use]
+pub fn ground_of_series(plan: &Plan, roots: &[NodeId]) -> Vec<NodeId> {
+    let single = |id: NodeId| {
+        let node = plan.node(id);
+        let elementwise = matches!(node.op, Op::Unary(_) | Op::Binary(_) | Op::Round(_) | Op::If);
+        is_upper(plan, id) || (node.shape != Shape::Series && node.stage != Stage::Attribute && elementwise)
+    };
+    let found = below(plan, roots, &|_| false, &single);
+    found.into_iter().filter(|id| plan.node(*id).stage != Stage::Attribute).collect()
+}
+
+fn below(
+    plan: &Plan,
+    roots: &[NodeId],
+    known: &dyn Fn(NodeId) -> bool,
+    is_upper: &dyn Fn(NodeId) -> bool,
+) -> Vec<NodeId> {
     let mut seen = vec![false; plan.nodes.len()];
     let mut open: Vec<(NodeId, bool)> = roots.iter().rev().map(|root| (*root, true)).collect();
     let mut found = Vec::new();
@@ -37,7 +59,7 @@ pub fn ground(plan: &Plan, roots: &[NodeId], known: &dyn Fn(NodeId) -> bool) -> 
             continue;
         }
         let node = plan.node(id);
-        if is_upper(plan, id) {
+        if is_upper(id) {
             open.extend(node.inputs.iter().rev().map(|input| (*input, false)));
         } else if is_root || node.stage != Stage::Attribute {
             found.push(id);

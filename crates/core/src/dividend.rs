@@ -56,6 +56,11 @@ impl Dividends {
         self.applied.get(symbol).map_or(&[], Vec::as_slice)
     }
 
+    /// Every symbol with its cash a share.
+    pub fn iter(&self) -> impl Iterator<Item = (&Symbol, &[(SessionDate, f64)])> {
+        self.applied.iter().map(|(symbol, cash)| (symbol, cash.as_slice()))
+    }
+
     /// What was listed and is not applied.
     #[must_use]
     pub fn suspicious(&self) -> &[Dividend] {

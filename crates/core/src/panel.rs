@@ -4,11 +4,13 @@
 //! the last row, so that "the last n bars that the symbol has" is the last n rows for every lane at once: missing
 //! sessions are skipped, not filled, and no kernel has to look for them. Rows above a lane's first bar are NaN.
 
+mod cut;
 mod joined;
 mod tile;
 
 use std::sync::{Arc, OnceLock};
 
+pub use self::cut::{Bounds, Reads};
 use self::joined::Joined;
 pub use self::tile::Tile;
 use crate::bar::Field;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::bar::Field;
 use crate::block::{Block, Quarantined};
 use crate::error::Kind;
+use crate::history::{HistoryJob, SessionRows};
 use crate::panel::Split;
 use crate::plan::{Digest, NodeId, Plan};
 use crate::rank::RankedRows;
@@ -673,6 +674,15 @@ pub trait Compute: Send + Sync {
     ///
     /// As [`scan`](Self::scan).
     fn series(&self, job: &SeriesJob<'_>) -> Result<Vec<Vec<f64>>, ComputeError>;
+
+    /// Evaluates a plan as of many sessions, one answer each, in their order: to the bit what [`scan`](Self::scan)
+    /// finds on a snapshot that ends with the session. [`history::one_by_one`](crate::history::one_by_one) does it for
+    /// a backend without a way of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
+    fn history(&self, job: &HistoryJob<'_>) -> Result<Vec<SessionRows>, ComputeError>;
 }
 
 /// Time as the desk sees it; the only way any crate learns what time it is.

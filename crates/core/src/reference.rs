@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::attribute::attribute_column;
 use crate::bar::Field;
 use crate::calendar::Calendar;
+use crate::history::{HistoryJob, SessionRows, one_by_one};
 use crate::panel::SeriesBars;
 use crate::plan::{Against, Cross, Node, NodeId, Op, Pair, Plan, Recursive, Shape, Stage, Window};
 use crate::port::{Compute, ComputeError, ScanJob, SeriesJob};
@@ -26,6 +27,10 @@ pub type Values = Vec<Option<f64>>;
 impl Compute for Reference {
     fn describe(&self) -> String {
         "reference".to_owned()
+    }
+
+    fn history(&self, job: &HistoryJob<'_>) -> Result<Vec<SessionRows>, ComputeError> {
+        one_by_one(self, job)
     }
 
     fn scan(&self, job: &ScanJob<'_>) -> Result<RankedRows, ComputeError> {

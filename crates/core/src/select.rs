@@ -8,10 +8,11 @@ use crate::block::WIDTH;
 use crate::panel::{Panel, Tile};
 use crate::scan::UniverseSelector;
 use crate::snapshot::Snapshot;
+use crate::time::SessionDate;
 use crate::universe::{Population, TextAttribute, TextColumn, Universe};
 
 /// Bars over which dollar volume is averaged.
-const DOLLAR_VOLUME_BARS: usize = 20;
+pub(crate) const DOLLAR_VOLUME_BARS: usize = 20;
 
 /// Who takes part in a scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,56 +30,100 @@ pub struct Selection {
 /// (fewer where there are fewer).
 #[must_use]
 pub fn select(selector: &UniverseSelector, snapshot: &Snapshot) -> Selection {
-    let universe = &*snapshot.universe;
-    let mut unknown_symbols = Vec::new();
-    let mut members = listed(selector, snapshot);
-
-    if !selector.symbols.is_empty() {
-        let mut named = vec![false; universe.len()];
-        let mut seen = HashSet::new();
-        for symbol in &selector.symbols {
-            match universe.find(symbol) {
-                Some(id) => named[id.index()] = true,
-                None if seen.insert(symbol) => unknown_symbols.push(symbol.clone()),
-                None => {}
-            }
-        }
-        keep(&mut members, named.into_iter());
-    }
-    for id in selector.exclude_symbols.iter().filter_map(|symbol| universe.find(symbol)) {
-        members[id.index()] = false;
-    }
-    let texts = [
-        (&selector.sectors, TextAttribute::Sector),
-        (&selector.industries, TextAttribute::Industry),
-        (&selector.exchanges, TextAttribute::Exchange),
-        (&selector.types, TextAttribute::Type),
-    ];
-    for (wanted, attribute) in texts.into_iter().filter(|(wanted, _)| !wanted.is_empty()) {
-        keep_texts(&mut members, universe.text(attribute), wanted);
-    }
-    keep_between(&mut members, universe.market_cap(), selector.min_market_cap, selector.max_market_cap);
-    if selector.min_price.is_some() || selector.max_price.is_some() {
-        let closes = per_lane(&snapshot.daily, |tile, out| {
+    let named = Named::new(selector, &snapshot.universe);
+    let closes = || {
+        per_lane(&snapshot.daily, |tile, out| {
             if let Some(last) = tile.field(Field::Close).rchunks_exact(WIDTH).next() {
                 out.copy_from_slice(last);
             }
-        });
-        keep_between(&mut members, &closes, selector.min_price, selector.max_price);
-    }
-    if selector.min_dollar_volume.is_some() {
-        let volumes = per_lane(&snapshot.daily, dollar_volume);
-        keep_between(&mut members, &volumes, selector.min_dollar_volume, None);
-    }
-    Selection { population: Population::new(members), unknown_symbols }
+        })
+    };
+    let volumes = || per_lane(&snapshot.daily, dollar_volume);
+    let population = named.narrowed(selector, &snapshot.universe, snapshot.newest(), closes, volumes);
+    Selection { population, unknown_symbols: named.unknown_symbols }
 }
 
-/// Symbols that trade, and with `include_delisted` those that did at the snapshot's as-of.
-fn listed(selector: &UniverseSelector, snapshot: &Snapshot) -> Vec<bool> {
-    let universe: &Universe = &snapshot.universe;
+/// Whether a selector looks at prices, and whether at dollar volume.
+#[must_use]
+pub fn reads_bars(selector: &UniverseSelector) -> (bool, bool) {
+    (selector.min_price.is_some() || selector.max_price.is_some(), selector.min_dollar_volume.is_some())
+}
+
+/// Who passes the conditions that do not change from session to session.
+#[derive(Debug, Clone)]
+pub struct Named {
+    members: Vec<bool>,
+    /// Symbols asked for by name that the universe does not have, each once, in the order of the request.
+    pub unknown_symbols: Vec<String>,
+}
+
+impl Named {
+    /// Applies names and texts.
+    #[must_use]
+    pub fn new(selector: &UniverseSelector, universe: &Universe) -> Self {
+        let mut unknown_symbols = Vec::new();
+        let mut members = vec![true; universe.len()];
+        if !selector.symbols.is_empty() {
+            members.fill(false);
+            let mut seen = HashSet::new();
+            for symbol in &selector.symbols {
+                match universe.find(symbol) {
+                    Some(id) => members[id.index()] = true,
+                    None if seen.insert(symbol) => unknown_symbols.push(symbol.clone()),
+                    None => {}
+                }
+            }
+        }
+        for id in selector.exclude_symbols.iter().filter_map(|symbol| universe.find(symbol)) {
+            members[id.index()] = false;
+        }
+        let texts = [
+            (&selector.sectors, TextAttribute::Sector),
+            (&selector.industries, TextAttribute::Industry),
+            (&selector.exchanges, TextAttribute::Exchange),
+            (&selector.types, TextAttribute::Type),
+        ];
+        for (wanted, attribute) in texts.into_iter().filter(|(wanted, _)| !wanted.is_empty()) {
+            keep_texts(&mut members, universe.text(attribute), wanted);
+        }
+        Self { members, unknown_symbols }
+    }
+
+    /// One flag per symbol: whether it can take part at all.
+    #[must_use]
+    pub fn members(&self) -> &[bool] {
+        &self.members
+    }
+
+    /// Applies what changes from session to session: who is listed, what they are worth and cost. `closes` and
+    /// `volumes` are asked for where the selector [looks at them](reads_bars).
+    #[must_use]
+    pub fn narrowed(
+        &self,
+        selector: &UniverseSelector,
+        universe: &Universe,
+        newest: Option<SessionDate>,
+        closes: impl FnOnce() -> Vec<f64>,
+        volumes: impl FnOnce() -> Vec<f64>,
+    ) -> Population {
+        let mut members = listed(selector, universe, newest);
+        keep(&mut members, self.members.iter().copied());
+        keep_between(&mut members, universe.market_cap(), selector.min_market_cap, selector.max_market_cap);
+        let (prices, dollars) = reads_bars(selector);
+        if prices {
+            keep_between(&mut members, &closes(), selector.min_price, selector.max_price);
+        }
+        if dollars {
+            keep_between(&mut members, &volumes(), selector.min_dollar_volume, None);
+        }
+        Population::new(members)
+    }
+}
+
+/// Symbols that trade, and with `include_delisted` those that did at the newest session.
+fn listed(selector: &UniverseSelector, universe: &Universe, newest: Option<SessionDate>) -> Vec<bool> {
     let mut members = universe.active().to_vec();
-    let newest = snapshot.newest().filter(|_| selector.include_delisted);
-    let Some(newest) = newest else { return members };
+    let Some(newest) = newest.filter(|_| selector.include_delisted) else { return members };
     let dates = universe.list_date().iter().zip(universe.delist_date());
     for (member, (from, to)) in members.iter_mut().zip(dates) {
         *member |= from.is_none_or(|from| from <= newest) && to.is_none_or(|to| to >= newest);

@@ -61,6 +61,11 @@ impl Splits {
         self.applied.get(symbol).map_or(&[], Vec::as_slice)
     }
 
+    /// Every symbol with its price factors.
+    pub fn iter(&self) -> impl Iterator<Item = (&Symbol, &[(SessionDate, f64)])> {
+        self.applied.iter().map(|(symbol, steps)| (symbol, steps.as_slice()))
+    }
+
     /// What was listed and not applied.
     #[must_use]
     pub fn suspicious(&self) -> &[Split] {

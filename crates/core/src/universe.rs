@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::calendar::Calendar;
 use crate::plan::Digest;
 use crate::symbol::{Symbol, SymbolId};
 use crate::time::{SessionDate, Timestamp};
@@ -150,19 +151,20 @@ impl TextColumn {
     }
 }
 
-/// All symbols that can be scanned, sorted byte-wise; immutable. A change is a new version with a new number.
+/// All symbols that can be scanned, sorted byte-wise; immutable. A change is a new version with a new number. Cheap to
+/// clone: columns are shared.
 #[derive(Debug, Clone)]
 pub struct Universe {
-    name: String,
+    name: Arc<str>,
     version: u64,
     updated: Timestamp,
     symbols: Arc<[Symbol]>,
-    text: [TextColumn; TextAttribute::COUNT],
-    market_cap: Vec<f64>,
-    shares_outstanding: Vec<f64>,
-    list_date: Vec<Option<SessionDate>>,
-    delist_date: Vec<Option<SessionDate>>,
-    active: Vec<bool>,
+    text: Arc<[TextColumn; TextAttribute::COUNT]>,
+    market_cap: Arc<[f64]>,
+    shares_outstanding: Arc<[f64]>,
+    list_date: Arc<[Option<SessionDate>]>,
+    delist_date: Arc<[Option<SessionDate>]>,
+    active: Arc<[bool]>,
 }
 
 impl Universe {
@@ -184,17 +186,23 @@ impl Universe {
             }
         }
         let all: Vec<Listing> = merged.into_values().collect();
+        let today = Calendar::us_equities().session_of(updated);
         let known = |value: Option<f64>| value.filter(|v| v.is_finite()).unwrap_or(f64::NAN);
         Self {
-            name: name.to_owned(),
+            name: name.into(),
             version,
             updated,
-            text: std::array::from_fn(|i| TextColumn::from_values(all.iter().map(|l| l.text[i].as_ref()))),
+            text: Arc::new(std::array::from_fn(|i| {
+                TextColumn::from_values(all.iter().map(|l| l.text[i].as_ref()))
+            })),
             market_cap: all.iter().map(|l| known(l.market_cap)).collect(),
             shares_outstanding: all.iter().map(|l| known(l.shares_outstanding)).collect(),
             list_date: all.iter().map(|l| l.list_date).collect(),
             delist_date: all.iter().map(|l| l.delist_date).collect(),
-            active: all.iter().map(|l| l.active.unwrap_or(true)).collect(),
+            active: all
+                .iter()
+                .map(|l| l.active.unwrap_or_else(|| l.delist_date.is_none_or(|to| to >= today)))
+                .collect(),
             symbols: all.into_iter().map(|l| l.symbol).collect(),
         }
     }
@@ -206,12 +214,42 @@ impl Universe {
         if !(0..self.len()).any(|i| lacking(&i)) {
             return self.clone();
         }
-        let mut valued = Self::clone(self);
+        let mut market_cap = self.market_cap.to_vec();
         for i in (0..self.len()).filter(lacking) {
             let close = close(SymbolId(u32::try_from(i).unwrap_or(u32::MAX)));
-            valued.market_cap[i] = close * self.shares_outstanding[i];
+            market_cap[i] = close * self.shares_outstanding[i];
         }
-        Arc::new(valued)
+        Arc::new(Self { market_cap: market_cap.into(), ..Self::clone(self) })
+    }
+
+    /// Whether a symbol's market capitalisation is made of its close.
+    #[must_use]
+    pub fn is_valued(&self) -> bool {
+        self.market_cap.iter().zip(&*self.shares_outstanding).any(|(cap, shares)| {
+            // Known shares with an unknown value.
+            cap.is_nan() && !shares.is_nan()
+        })
+    }
+
+    /// The same as of the end of a past session: listed are the symbols that were by then and were not gone yet. One
+    /// whose dates are not known was what it is now.
+    #[must_use]
+    pub fn at(self: &Arc<Self>, session: SessionDate) -> Arc<Self> {
+        let was = |i: usize| {
+            let came = self.list_date[i].is_none_or(|from| from <= session);
+            came && self.delist_date[i].map_or(self.active[i], |to| to >= session)
+        };
+        if (0..self.len()).all(|i| was(i) == self.active[i]) {
+            return self.clone();
+        }
+        Arc::new(Self { active: (0..self.len()).map(was).collect(), ..Self::clone(self) })
+    }
+
+    /// Whether it is known of every symbol when it came and, of one that is gone, when that was.
+    #[must_use]
+    pub fn knows_membership(&self) -> bool {
+        (0..self.len())
+            .all(|i| self.list_date[i].is_some() && (self.active[i] || self.delist_date[i].is_some()))
     }
 
     /// Its name, e.g. `default`; the resource name is `universes/` before it.

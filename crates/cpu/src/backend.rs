@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use panscan_core::block::WIDTH;
 use panscan_core::cross::{self, Column};
+use panscan_core::history::{HistoryJob, SessionRows};
 use panscan_core::panel::Panel;
 use panscan_core::plan::{Digest, NodeId, Op, Plan, Tail};
 use panscan_core::port::{Cancel, Compute, ComputeError, ScanJob, SeriesJob};
@@ -15,6 +16,8 @@ use panscan_core::universe::Population;
 use crate::crew::{Crew, Work};
 use crate::error::CpuError;
 use crate::floor;
+use crate::history;
+use crate::lanes::finite;
 use crate::program::{Given, Program};
 use crate::series;
 use crate::simd::{Isa, Level};
@@ -223,6 +226,10 @@ impl Compute for CpuBackend {
         Ok(rows)
     }
 
+    fn history(&self, job: &HistoryJob<'_>) -> Result<Vec<SessionRows>, ComputeError> {
+        history::run(self, self.isa, &self.crew, job)
+    }
+
     /// On the calling thread alone: symbols are what there are many of.
     fn series(&self, job: &SeriesJob<'_>) -> Result<Vec<Vec<f64>>, ComputeError> {
         series::run(self.isa, job)
@@ -333,8 +340,10 @@ impl Work for Evaluation {
             if let Some(next) = self.panel.tiles().get(index + 1) {
                 tile::announce(&self.program, next);
             }
-            tile::run(self.isa, &self.program, &self.panel.tiles()[index], index, scratch, |root, row| {
-                values[root * each + at * WIDTH..][..WIDTH].copy_from_slice(row);
+            tile::run(self.isa, &self.program, &self.panel.tiles()[index], index, scratch, |root, rows| {
+                let Some(row) = rows.last() else { return };
+                let out = &mut values[root * each + at * WIDTH..][..WIDTH];
+                out.iter_mut().zip(row).for_each(|(out, value)| *out = finite(*value));
             });
         }
         *self.results[part].lock().unwrap_or_else(PoisonError::into_inner) = values;

@@ -9,6 +9,7 @@ mod crew;
 mod element;
 mod error;
 mod floor;
+mod history;
 mod lanes;
 mod program;
 mod recursive;

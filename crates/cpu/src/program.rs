@@ -114,7 +114,20 @@ impl Program {
         panel: &Panel,
         given: &Given,
     ) -> Result<Self, ComputeError> {
-        let need = needs(plan, roots)?;
+        let benchmark = |symbol: &str, field| by_session(panel, snapshot.universe.find(symbol), field);
+        Self::showing(plan, roots, 1, snapshot, &benchmark, given)
+    }
+
+    /// The same for the last `rows` rows of each root; `benchmark` has one number per session that tiles name.
+    pub(crate) fn showing(
+        plan: &Plan,
+        roots: &[NodeId],
+        rows: usize,
+        snapshot: &Snapshot,
+        benchmark: &dyn Fn(&str, Field) -> Vec<f64>,
+        given: &Given,
+    ) -> Result<Self, ComputeError> {
+        let need = needs(plan, roots, rows)?;
         let mut program = Self {
             steps: Vec::new(),
             at: vec![0; plan.nodes.len()],
@@ -155,7 +168,7 @@ impl Program {
                 Op::Pair(op, n) => Action::Pair(*op, *n as usize, input(0), input(1)),
                 Op::Recursive(op, n) => Action::Recursive(*op, *n, input(0)),
                 Op::Benchmark(symbol, field) => {
-                    program.benchmarks.push(by_session(panel, snapshot.universe.find(symbol), *field));
+                    program.benchmarks.push(benchmark(symbol, *field));
                     Action::Benchmark(program.benchmarks.len() - 1)
                 }
                 Op::Against(op, n) => Action::Against(*op, *n as usize, input(0), input(1)),
@@ -319,12 +332,12 @@ fn inputs(action: Action) -> [Option<usize>; 3] {
     }
 }
 
-/// Rows of each node that the roots need; 0 for none.
-fn needs(plan: &Plan, roots: &[NodeId]) -> Result<Vec<usize>, ComputeError> {
+/// Rows of each node that the last `rows` rows of the roots need; 0 for none.
+fn needs(plan: &Plan, roots: &[NodeId], rows: usize) -> Result<Vec<usize>, ComputeError> {
     let mut need = vec![0_usize; plan.nodes.len()];
     for root in roots {
         match need.get_mut(root.index()) {
-            Some(need) => *need = 1,
+            Some(need) => *need = rows,
             None => {
                 return Err(ComputeError::Device {
                     device: "cpu".to_owned(),

@@ -6,7 +6,7 @@ use panscan_core::block::WIDTH;
 use panscan_core::panel::Tile;
 use panscan_core::plan::Binary;
 
-use crate::lanes::{Line, Row, View, finite, grow, rows, rows_mut};
+use crate::lanes::{Line, Row, View, grow, rows, rows_mut};
 use crate::program::{Action, Program, Step};
 use crate::simd::{Isa, prefetch};
 use crate::{beside, element, recursive, window};
@@ -43,6 +43,8 @@ pub(crate) struct Scratch {
     places: Vec<Place>,
     /// Per node that is a `coalesce`, whether its second input is needed on this tile; unknown at first.
     needed: Vec<Option<bool>>,
+    /// Room for part of a tile.
+    pub(crate) cut: Tile,
 }
 
 /// A tile with the program that runs on it.
@@ -56,18 +58,19 @@ struct Run<'a> {
     shortest: usize,
 }
 
-/// Computes every root's last row on a tile; `out` gets them by root. A tile without a bar gives nulls.
+/// Computes every root's last rows on a tile; `out` gets them by root, some of which may not be finite. A tile without
+/// a bar gives nulls.
 pub(crate) fn run(
     isa: Isa,
     program: &Program,
     tile: &Tile,
     index: usize,
     scratch: &mut Scratch,
-    mut out: impl FnMut(usize, &Row),
+    mut out: impl FnMut(usize, &[Row]),
 ) {
     if tile.rows() == 0 {
         for root in 0..program.roots {
-            out(root, &[f64::NAN; WIDTH]);
+            out(root, &[[f64::NAN; WIDTH]]);
         }
         return;
     }
@@ -81,11 +84,7 @@ pub(crate) fn run(
         run.step(step, scratch);
         if let Some(root) = step.root {
             let place = scratch.places[step.node];
-            let mut row = run.rows(place, &scratch.slots)[place.len - 1];
-            for value in &mut row {
-                *value = finite(*value);
-            }
-            out(root, &row);
+            out(root, run.rows(place, &scratch.slots));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! Order, counts and text are compared exactly; numbers within the contract's tolerance, and to the bit where a
 //! backend is compared with itself.
 
+mod history;
 mod series;
 
 use std::collections::HashMap;
@@ -228,6 +229,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("a_cancelled_scan_says_so", cancelled),
     ("a_world_of_one_symbol_and_an_empty_one_are_answered", smallest),
     ("series_end_with_the_bits_of_a_scan_and_equal_the_reference", series::series),
+    ("many_sessions_equal_a_scan_of_each", history::history),
 ];
 
 /// Runs every body on every backend of `$backends`, a `fn() -> Vec<Box<dyn Compute>>`, as one test each.
@@ -259,6 +261,7 @@ macro_rules! on_every_backend {
             a_cancelled_scan_says_so,
             a_world_of_one_symbol_and_an_empty_one_are_answered,
             series_end_with_the_bits_of_a_scan_and_equal_the_reference,
+            many_sessions_equal_a_scan_of_each,
         );
     };
 }

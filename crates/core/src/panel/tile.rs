@@ -103,11 +103,24 @@ impl Tile {
     }
 
     fn scale(&mut self, sessions: &[SessionDate], lane: usize, shares: bool, factors: &[(SessionDate, f64)]) {
+        self.scale_rows(sessions, lane, shares, factors, &[usize::MAX; Field::COUNT]);
+    }
+
+    /// The same for the last `rows` of each field.
+    pub(super) fn scale_rows(
+        &mut self,
+        sessions: &[SessionDate],
+        lane: usize,
+        shares: bool,
+        factors: &[(SessionDate, f64)],
+        rows: &[usize; Field::COUNT],
+    ) {
         let size = self.rows * WIDTH;
         let mut pending = factors;
         let mut factor = 1.0;
         let data = self.data.as_mut_slice();
-        for row in (self.rows - self.bars[lane] as usize..self.rows).rev() {
+        let most = rows.iter().copied().max().unwrap_or(0);
+        for row in (self.rows - self.bars[lane] as usize..self.rows).rev().take(most) {
             let session = sessions[usize::from(self.session[row * WIDTH + lane])];
             while let Some(((at, next), rest)) = pending.split_last()
                 && *at > session
@@ -119,6 +132,9 @@ impl Tile {
                 continue;
             }
             for field in Field::ALL {
+                if self.rows - row > rows[field.index()] {
+                    continue;
+                }
                 let at = field.index() * size + row * WIDTH + lane;
                 if field.is_price() {
                     data[at] *= factor;
@@ -130,7 +146,7 @@ impl Tile {
     }
 
     /// Session and value of a lane's bars in one field, ascending.
-    pub(super) fn lane<'a>(
+    pub fn lane<'a>(
         &'a self,
         sessions: &'a [SessionDate],
         lane: usize,

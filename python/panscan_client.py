@@ -63,6 +63,21 @@ class Scan:
         return {diagnostic.reason for diagnostic in self.diagnostics}
 
 
+@dataclass
+class History:
+    """The same scan as of many sessions: each one's cells by its date, and what was said of it with its last batch."""
+
+    header: types_pb2.ScanHeader | None = None
+    summary: scanner_pb2.ScanSummary | None = None
+    diagnostics: list = field(default_factory=list)
+    sessions: dict[str, Scan] = field(default_factory=dict)
+    last: dict[str, scanner_pb2.HistoryBatch] = field(default_factory=dict)
+
+    def reasons(self) -> set[str]:
+        """The words of the diagnostics."""
+        return {diagnostic.reason for diagnostic in self.diagnostics}
+
+
 class Panscan:
     """A connection to one server; close it or use it in a `with`."""
 
@@ -105,6 +120,28 @@ class Panscan:
         )
         return self.scanner.ScanUniverse(request, timeout=timeout)
 
+    def history(
+        self, start: str, end: str, filter: str = "", *, step: int = 1, form: str = "columns", timeout=300.0, **fields
+    ) -> History:
+        """Runs one scan as of the end of every `step`-th session from `start` to `end`, and collects it."""
+        return collect_history(self.past(start, end, filter, step=step, form=form, timeout=timeout, **fields), form)
+
+    def past(
+        self, start: str, end: str, filter: str = "", *, step: int = 0, form: str = "columns", timeout=300.0, **fields
+    ):
+        """The same as the server streams it, frame by frame; `cancel()` on it ends the call."""
+        spec_fields = types_pb2.ScanSpec.DESCRIPTOR.fields_by_name
+        spec = {name: fields.pop(name) for name in list(fields) if name in spec_fields}
+        request = scanner_pb2.ScanHistoryRequest(
+            scan=types_pb2.ScanSpec(filter=filter, **spec),
+            start_date=start,
+            end_date=end,
+            step=step,
+            format=WIRE_FORMATS[form],
+            **fields,
+        )
+        return self.scanner.ScanHistory(request, timeout=timeout)
+
 
 def collect(frames, form: str) -> Scan:
     """Reads a stream to its end and holds it against the framing rules of the contract."""
@@ -137,6 +174,56 @@ def collect(frames, form: str) -> Scan:
     if arrow:
         take_arrow(scan, b"".join(arrow))
     return scan
+
+
+def collect_history(frames, form: str) -> History:
+    """Reads a stream of sessions to its end and holds it against the framing rules of the contract."""
+    history, arrow = History(), []
+    for frame in frames:
+        kind = frame.WhichOneof("frame")
+        if history.summary is not None:
+            raise BrokenStream(f"{kind} after the summary")
+        if (kind == "header") != (history.header is None):
+            raise BrokenStream(f"{kind}: the header is first and comes once")
+        if kind == "header":
+            history.header = frame.header
+        elif kind == "diagnostic":
+            history.diagnostics.append(frame.diagnostic)
+        elif kind == "summary":
+            history.summary = frame.summary
+        else:
+            batch = frame.batch
+            if batch.session_date in history.last or any(date > batch.session_date for date in history.sessions):
+                raise BrokenStream(f"{batch.session_date} comes late")
+            columns = {column.name: [] for column in history.header.columns}
+            scan = history.sessions.setdefault(batch.session_date, Scan(header=history.header, cells=columns))
+            if batch.HasField("rows"):
+                take_rows(scan, batch.rows)
+            if batch.HasField("columns"):
+                take_columns(scan, batch.columns)
+            if batch.HasField("arrow"):
+                arrow.append((batch.session_date, batch.arrow.ipc_message))
+            if batch.last:
+                history.last[batch.session_date] = batch
+    if history.summary is None:
+        raise BrokenStream("the stream ended without a summary")
+    if set(history.last) != set(history.sessions):
+        raise BrokenStream("a session has no last batch")
+    if arrow:
+        take_arrow_sessions(history, arrow)
+    return history
+
+
+def take_arrow_sessions(history: History, messages: list[tuple[str, bytes]]) -> None:
+    """One Arrow stream goes over all sessions; a batch belongs to the session that its message came with."""
+    owners = [date for date, message in messages if pa.ipc.read_message(message).type == "record batch"]
+    with pa.ipc.open_stream(b"".join(message for _, message in messages)) as reader:
+        for date, batch in zip(owners, reader, strict=True):
+            scan, table = history.sessions[date], batch.to_pydict()
+            scan.ranks.extend(table.pop("rank"))
+            scan.symbols.extend(table.pop("symbol"))
+            for name, cells in table.items():
+                scan.cells[name].extend(cells)
 
 
 def take_rows(scan: Scan, batch: scanner_pb2.RowBatch) -> None:

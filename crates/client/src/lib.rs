@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 //! ## Where things are
 //!
-//! [`Client`] opens calls; [`Scan`], [`BarsQuery`], [`BatchBarsQuery`], [`IndicatorsQuery`] and [`SymbolsQuery`] describe them;
+//! [`Client`] opens calls; [`Scan`], [`HistoryQuery`], [`BarsQuery`], [`BatchBarsQuery`], [`IndicatorsQuery`] and [`SymbolsQuery`] describe them;
 //! [`ScanStream`] and [`Row`] are what comes back; [`ClientError`] is what may come instead. Not here: anything
 //! of the server, and Arrow.
 
@@ -9,6 +9,7 @@ mod bars;
 mod call;
 mod connect;
 mod error;
+mod history;
 mod indicators;
 mod retry;
 mod row;
@@ -19,6 +20,7 @@ mod symbols;
 pub use bars::{BarsQuery, BarsStream, BatchBarsQuery};
 pub use connect::{Client, Compression, Connect, DEFAULT_TIMEOUT};
 pub use error::{ClientError, Report};
+pub use history::{HistoryQuery, HistoryStream};
 pub use indicators::{IndicatorsQuery, IndicatorsStream};
 pub use retry::Retry;
 pub use row::{Row, ScanResult};
@@ -40,6 +42,7 @@ pub use panscan_proto::convert::bars::{BarRange, Bars, BarsSummary};
 pub use panscan_proto::convert::batch::{Batch, Cell, Values};
 pub use panscan_proto::convert::expression::ExpressionFault;
 pub use panscan_proto::convert::frame::{BarsHeader, BarsPage, SymbolsPage};
+pub use panscan_proto::convert::history::{SessionBatch, SessionCounts};
 pub use panscan_proto::convert::request::{Format, ScanRequest};
 pub use panscan_proto::convert::series::{GivenBars, IndicatorPart};
 pub use panscan_proto::convert::stats::Stats;

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use panscan_core::scan::{Adjustment, Backend, BarSelection, DataPolicy, Order, Precision};
 use panscan_core::snapshot::SnapshotId;
-use panscan_core::time::{Timeframe, Timestamp};
+use panscan_core::time::{SessionDate, Timeframe, Timestamp};
 use panscan_proto::convert::request::{Format, ScanRequest};
 
 use crate::connect::Client;
 use crate::error::ClientError;
+use crate::history::HistoryQuery;
 use crate::row::ScanResult;
 use crate::stream::ScanStream;
 
@@ -295,6 +296,17 @@ impl Scan {
     pub fn timeout(mut self, span: Duration) -> Self {
         self.timeout = Some(span);
         self
+    }
+
+    /// The same scan as of the end of every session from `from` to `to`, both included. Of this scan it takes what is
+    /// scanned, the form of the rows, what is done about missing bars and the timeout.
+    #[must_use]
+    pub fn history(&self, from: SessionDate, to: SessionDate) -> HistoryQuery {
+        HistoryQuery::new(self.client.clone(), self, from, to)
+    }
+
+    pub(crate) fn bound(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// Sends it, and waits for the header.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::bar::Field;
 use crate::scan::{Adjustment, Order, UniverseSelector};
 use crate::time::Timeframe;
-use crate::universe::TextAttribute;
+use crate::universe::{TextAttribute, Universe};
 
 /// Nodes of one plan at most, after sharing.
 pub const NODES_MAX: usize = 512;
@@ -610,6 +610,31 @@ impl Plan {
     #[must_use]
     pub fn touches_bars(&self) -> bool {
         self.nodes.iter().any(|n| matches!(n.op, Op::Field(_) | Op::Longer(..)))
+    }
+
+    /// Whether a universe of which only today's attributes are known is, to this plan, what it was at every past
+    /// session: it reads none of them but who was listed and since when, and that is known.
+    #[must_use]
+    pub fn is_point_in_time(&self, universe: &Universe) -> bool {
+        let dated =
+            |op: &Op| matches!(op, Op::Attribute(NumberAttribute::DaysListed | NumberAttribute::Active));
+        let texts = |op: &Op| match op {
+            Op::Attribute(_) => !dated(op),
+            Op::Text(s) | Op::TextIn(s, _) | Op::TextContains(s, _) | Op::TextStartsWith(s, _) => {
+                *s != TextSource::Symbol
+            }
+            Op::TextIsNull(s) => *s != TextSource::Symbol,
+            Op::Cross(_, by) => !by.is_empty(),
+            _ => false,
+        };
+        let selector = &self.universe;
+        let selects = [&selector.sectors, &selector.industries, &selector.exchanges, &selector.types];
+        !self.nodes.iter().any(|node| texts(&node.op))
+            && self.group_by.is_none()
+            && selects.iter().all(|texts| texts.is_empty())
+            && selector.min_market_cap.is_none()
+            && selector.max_market_cap.is_none()
+            && universe.knows_membership()
     }
 
     /// Whether any attribute other than the ticker is read.

@@ -157,6 +157,12 @@ pub(crate) fn elsewhere(plan: &Plan, published: &Published, population: &Populat
     published.origins.elsewhere(snapshot, &snapshot.provider, population, *since)
 }
 
+/// That attributes and membership of a past session may not be those of then.
+pub(crate) fn not_point_in_time() -> Diagnostic {
+    let message = "attributes are today's, and not of every symbol is it known when it came and went";
+    Diagnostic::new(Reason::UniverseNotPointInTime, message)
+}
+
 /// Attributes that the plan reads and some of the population lack.
 pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population) -> Vec<Diagnostic> {
     let universe = &snapshot.universe;

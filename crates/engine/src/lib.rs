@@ -16,6 +16,7 @@ mod error;
 mod fill;
 mod flight;
 mod forget;
+mod history;
 mod indicators;
 mod intraday;
 mod landing;
@@ -33,12 +34,14 @@ mod series;
 mod settle;
 mod stream;
 mod unserved;
+mod wide;
 
 pub use admit::Admission;
 pub use bars::{BarsAnswer, BarsRequest, SymbolBars};
 pub use config::EngineConfig;
 pub use error::EngineError;
 pub use forget::{Forget, Forgotten};
+pub use history::{HistoryEnd, HistoryEvent, HistoryHead, HistoryRequest, HistorySession, HistoryStream};
 pub use indicators::{
     GivenBars, IndicatorValues, IndicatorsEvent, IndicatorsHead, IndicatorsRequest, IndicatorsStream,
 };

@@ -31,6 +31,7 @@ use crate::plans::Plans;
 use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
 use crate::unserved::Unserved;
+use crate::wide::Kept;
 
 /// The concrete parts behind the ports, joined by whoever builds the engine.
 #[derive(Clone)]
@@ -76,6 +77,8 @@ pub(crate) struct Inner {
     pub(crate) refreshed: AtomicU64,
     /// Held while dividends are asked for.
     pub(crate) paying: Mutex<()>,
+    /// The panel of past sessions that was made last.
+    pub(crate) wide: std::sync::Mutex<Option<Kept>>,
     pub(crate) started: Timestamp,
     instance: Digest,
     epoch: AtomicU64,
@@ -92,6 +95,8 @@ pub(crate) struct State {
     pub(crate) splits_listed: Vec<Split>,
     /// Sessions of which the whole market is held.
     pub(crate) days: BTreeSet<SessionDate>,
+    /// The store was looked through from this session on.
+    pub(crate) looked: SessionDate,
     /// Symbols that were fetched on their own, with the sessions asked for.
     pub(crate) symbols: BTreeMap<Symbol, BTreeSet<SessionDate>>,
     /// The provider has nothing before this session.
@@ -183,6 +188,7 @@ impl Engine {
             splits: Arc::new(Splits::new(&splits)),
             splits_listed: splits,
             days: BTreeSet::new(),
+            looked: SessionDate::from_days(i32::MAX),
             symbols: BTreeMap::new(),
             first_session: first_session.and_then(|d| d.parse().ok()),
             refused,
@@ -202,6 +208,7 @@ impl Engine {
             joining: Mutex::new(()),
             intraday: Intraday::new(config.workers),
             paying: Mutex::new(()),
+            wide: std::sync::Mutex::default(),
             refreshing: Mutex::new(()),
             details: Mutex::default(),
             interactive: AtomicUsize::new(0),
@@ -307,6 +314,7 @@ impl Engine {
             symbols.iter().map(|s| BlockKey::Symbol(Timeframe::Day, s.clone())).collect();
         let ranges = inner.parts.store.read(&inner.market, &keys).await;
         let mut state = inner.state.lock().await;
+        state.looked = start;
         state.days.extend(sessions.iter().zip(&found).filter(|(_, f)| f.is_some()).map(|(d, _)| *d));
         for (symbol, range) in symbols.into_iter().zip(ranges) {
             if let Some(found) = range {
@@ -326,6 +334,7 @@ impl Engine {
         }
         let calendar = Calendar::us_equities();
         let start = calendar.history_start(newest, inner.config.history_daily);
+        self.look_back(&mut state, start).await;
         let sessions: Arc<[SessionDate]> = calendar.sessions(start, newest).into();
         let before = inner.resident.showing(newest, state.bars, state.universe.symbols());
         let (daily, raw, origins) = match before {
@@ -336,10 +345,11 @@ impl Engine {
             None => self.built(&mut state, &sessions).await?,
         };
         let held = held(&state, &sessions);
-        let universe = state.universe.valued(|id| raw.last_close(id));
+        let latest = self.newest_session().is_none_or(|latest| newest >= latest);
+        let universe = if latest { state.universe.clone() } else { state.universe.at(newest) };
+        let universe = universe.valued(|id| raw.last_close(id));
         let splits = state.splits.clone();
         let epoch = inner.epoch.fetch_add(1, Ordering::Relaxed) + 1;
-        let latest = self.newest_session().is_none_or(|latest| newest >= latest);
         let snapshot = Snapshot {
             id: SnapshotId(format!("{:016x}-{epoch}", inner.instance.0 as u64).into()),
             epoch,
@@ -356,7 +366,8 @@ impl Engine {
             provider: inner.parts.source.primary(),
         };
         let versions = (state.version, state.bars);
-        let published = Arc::new(Published::new(snapshot, versions, &splits, &state.refused, origins));
+        let published =
+            Arc::new(Published::new(snapshot, versions, (&splits, &state.universe), &state.refused, origins));
         if latest {
             inner.resident.publish(published.clone());
         } else {
@@ -413,10 +424,15 @@ impl Engine {
 
 /// Which cells are held of these sessions.
 pub(crate) fn held(state: &State, sessions: &[SessionDate]) -> Held {
+    held_of(state, &state.universe, sessions)
+}
+
+/// The same by the ids of another version of the universe.
+pub(crate) fn held_of(state: &State, universe: &Universe, sessions: &[SessionDate]) -> Held {
     let market = sessions.iter().map(|d| state.days.contains(d) || state.is_empty_session(*d)).collect();
     let flags = |asked: &BTreeSet<SessionDate>| sessions.iter().map(|d| asked.contains(d)).collect();
     let symbols =
-        state.symbols.iter().filter_map(|(s, asked)| Some((state.universe.find(s.as_str())?, flags(asked))));
+        state.symbols.iter().filter_map(|(s, asked)| Some((universe.find(s.as_str())?, flags(asked))));
     Held { market, symbols: symbols.collect() }
 }
 

@@ -65,6 +65,7 @@ impl Engine {
         let corrected = self.settle_days().await;
         self.save_details().await;
         self.show_details().await;
+        self.drop_wide();
         let changed = inner.state.lock().await.version != before;
         let mut refreshed = Refreshed { corrected, snapshot: false };
         if let (true, Some(newest)) = (changed, self.newest_session()) {

@@ -11,6 +11,7 @@ use panscan_core::split::Splits;
 use panscan_core::suspicion::volume_spikes;
 use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{SessionDate, Timestamp};
+use panscan_core::universe::Universe;
 
 use crate::corporate;
 use crate::notes::RefusedNote;
@@ -36,6 +37,8 @@ pub struct Published {
     pub(crate) outdated_at: Timestamp,
     /// The splits that its panel is adjusted for.
     pub(crate) splits: Arc<Splits>,
+    /// The universe as it was known when the snapshot was made; the snapshot's own is as of its end.
+    pub(crate) today: Arc<Universe>,
     /// Symbols whose newest volume looks counted twice or more, and how often.
     pub(crate) spikes: Vec<(SymbolId, f64)>,
     /// Who its bars came from.
@@ -52,7 +55,7 @@ impl Published {
     pub(crate) fn new(
         snapshot: Snapshot,
         (version, bars): (u64, u64),
-        splits: &Arc<Splits>,
+        (splits, today): (&Arc<Splits>, &Arc<Universe>),
         refused: &[RefusedNote],
         origins: Arc<Origins>,
     ) -> Self {
@@ -95,6 +98,7 @@ impl Published {
             refused,
             outdated_at,
             splits: splits.clone(),
+            today: today.clone(),
             spikes,
             origins,
             doubtful,

@@ -29,7 +29,7 @@ use crate::resident::Published;
 /// less than it takes to wake another thread and be woken by it.
 const INLINE_CELLS: u64 = 30_000_000;
 /// Rounds of fetching: a symbol with gaps may need older cells after each.
-const ROUNDS_MAX: usize = 64;
+pub(crate) const ROUNDS_MAX: usize = 64;
 
 /// Which snapshot a scan runs on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -139,6 +139,8 @@ pub struct ScanAnswer {
     pub stale: usize,
     /// Whether every cell that the plan needs was held and fresh.
     pub complete: bool,
+    /// Whether what it says of the universe is what was so at its instant.
+    pub point_in_time: bool,
     /// What else to know.
     pub diagnostics: Vec<Diagnostic>,
     /// Provider calls made for it.
@@ -241,9 +243,9 @@ impl Engine {
                 why: format!("{stale} symbols have bars older than allowed"),
             });
         }
-        if matches!(request.pin, Pin::AsOf(_)) && !snapshot.point_in_time {
-            let message = "attributes and membership are today's, not those of as_of";
-            diagnostics.push(Diagnostic::new(Reason::UniverseNotPointInTime, message));
+        let point_in_time = snapshot.point_in_time || plan.is_point_in_time(&published.today);
+        if matches!(request.pin, Pin::AsOf(_)) && !point_in_time {
+            diagnostics.push(diagnose::not_point_in_time());
         }
         diagnostics.extend(diagnose::history(&plan, &published, &population));
         if plan.touches_bars() {
@@ -279,6 +281,7 @@ impl Engine {
             scanned,
             stale,
             complete,
+            point_in_time,
             diagnostics,
             provider_calls: done.calls,
             fetched_bars: done.bars,
@@ -328,8 +331,13 @@ impl Engine {
                 let newest = calendar.last_closed(*at).filter(|d| *d >= first).ok_or_else(|| {
                     EngineError::BeforeHistory { asked: at.to_string(), first: first.to_string() }
                 })?;
-                if current.snapshot.newest().is_none_or(|d| newest >= d) {
-                    return Ok(current);
+                match current.snapshot.newest() {
+                    // Bars that somebody fetched meanwhile may be held and not be shown yet.
+                    Some(d) if newest >= d && !current.snapshot.held.is_complete() => {
+                        return self.snapshot_ending(d).await;
+                    }
+                    Some(d) if newest < d => {}
+                    _ => return Ok(current),
                 }
                 self.snapshot_ending(newest).await
             }

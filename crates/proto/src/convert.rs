@@ -5,6 +5,7 @@ pub mod bars;
 pub mod batch;
 pub mod expression;
 pub mod frame;
+pub mod history;
 pub mod listing;
 pub mod mask;
 pub mod plan;

@@ -5,14 +5,17 @@
 mod codec;
 mod decode;
 mod enhanced;
+mod history;
 mod http;
 mod market;
 mod report;
+mod request;
 mod scan;
 mod served;
 mod stream;
 mod tiers;
 mod turbo;
+mod wide;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

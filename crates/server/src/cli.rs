@@ -9,6 +9,7 @@ mod exit;
 mod explain;
 mod failure;
 mod fetch;
+mod history;
 mod log;
 mod output;
 mod ready;

@@ -6,6 +6,7 @@ mod admin;
 mod arrow;
 mod call;
 mod frames;
+mod history;
 mod indicators;
 mod market_data;
 mod scanner;

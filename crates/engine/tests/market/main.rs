@@ -8,6 +8,7 @@ mod fetching;
 mod history;
 mod intraday;
 mod origins;
+mod past;
 mod plan;
 mod refresh;
 mod scans;

@@ -11,9 +11,24 @@ use panscan_core::slab::Aligned;
 use panscan_core::snapshot::{Held, MarketId, Snapshot, SnapshotId};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe, Timestamp};
-use panscan_core::universe::{Listing, Universe};
+use panscan_core::universe::{Listing, TextAttribute, Universe};
 
 use super::BenchError;
+
+/// Sectors in turn; a symbol in twelve is in none.
+const SECTORS: [&str; 11] = [
+    "Communication Services",
+    "Consumer Discretionary",
+    "Consumer Staples",
+    "Energy",
+    "Financials",
+    "Health Care",
+    "Industrials",
+    "Information Technology",
+    "Materials",
+    "Real Estate",
+    "Utilities",
+];
 
 /// The `bars` sessions before 2026.
 fn sessions(bars: usize) -> &'static [SessionDate] {
@@ -69,8 +84,13 @@ pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Sn
     let (first, newest) = (sessions.first().copied(), sessions.last().copied());
     let (first, newest) = (first.unwrap_or_default(), newest.unwrap_or_default());
     let block = block(symbols, bars)?;
-    let names = block.symbols().iter().cloned();
-    let universe = Universe::new("default", 1, Timestamp::default(), names.map(Listing::new));
+    let listings = block.symbols().iter().enumerate().map(|(i, name)| {
+        let mut listing = Listing::new(name.clone());
+        listing.text[TextAttribute::Sector as usize] =
+            SECTORS.get(i * 7 % (SECTORS.len() + 1)).map(|s| (*s).into());
+        listing
+    });
+    let universe = Universe::new("default", 1, Timestamp::default(), listings);
     let (daily, raw) = Panel::build(&universe, sessions, &[block], &Splits::default(), threads);
     Ok(Snapshot {
         id: SnapshotId("bench".into()),

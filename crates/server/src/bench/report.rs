@@ -107,6 +107,14 @@ impl Case {
         self
     }
 
+    /// The case with so many times its baseline to stay below.
+    #[must_use]
+    pub fn at_most_times(mut self, times: f64) -> Self {
+        self.goal = format!("value <= {times} x baseline");
+        self.met = self.value <= times * self.baseline.value;
+        self
+    }
+
     /// The case with a value to reach, in its own unit.
     #[must_use]
     pub fn value_at_least(mut self, value: f64) -> Self {

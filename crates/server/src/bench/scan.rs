@@ -13,7 +13,7 @@ use panscan_core::symbol::SymbolId;
 use panscan_core::universe::Population;
 use panscan_cpu::{CpuBackend, Level, scalar};
 
-use super::{BenchError, Case, Options, alternate, market};
+use super::{BenchError, Case, Options, alternate, history, market, request, wide};
 
 /// The four indicators that every measurement of this field starts with.
 pub(super) const SEED_SET: [&str; 4] = ["sma(5)", "sma(20)", "rsi(14)", "vwap(20)"];
@@ -55,7 +55,18 @@ pub(super) async fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<V
         for case in measured("last_50000", &best, &plan, &snapshot, threads, rounds)? {
             done(case);
         }
+        for case in wide::measured("wide_50000", &best, &plan, &snapshot, rounds)? {
+            done(case);
+        }
     }
+    for (name, history) in [("history_1250", None), ("history_1250_moving", Some(history::HISTORY))] {
+        // Moved to the start of a month, a history is up to a month longer.
+        let bars = history::SESSIONS + history.map_or(0, |sessions| sessions + 23);
+        let snapshot = market::snapshot(options.symbols, bars, threads)?;
+        let rounds = options.iterations.unwrap_or(10);
+        done(history::measured(name, &best, &plan, &snapshot, history, rounds)?);
+    }
+    cases.extend(request::run(options, progress).await?);
     Ok(cases)
 }
 

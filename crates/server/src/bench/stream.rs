@@ -65,27 +65,8 @@ async fn measured(
     let rounds = options.iterations.unwrap_or(400);
     let mut cases = Vec::with_capacity(parts.len());
     for (name, request, above) in parts {
-        let (mut taken, mut bare) = (Vec::with_capacity(rounds), Vec::with_capacity(rounds));
-        for _ in 0..rounds.div_ceil(BURST) {
-            for run in 0..=BURST {
-                let message: v1::ScanUniverseRequest = (&request).into();
-                let started = Instant::now();
-                once(&channel, message, request.spec.limit).await?;
-                // The first of a burst finds caches that the other part filled.
-                if run > 0 {
-                    taken.push(started.elapsed());
-                }
-            }
-            for run in 0..=BURST {
-                let started = Instant::now();
-                let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
-                asked.map_err(|e| failed(&e))?;
-                if run > 0 {
-                    bare.push(started.elapsed());
-                }
-            }
-        }
-        let case = Case::time(name, median(&mut taken), rounds, ("bare_tonic", median(&mut bare)));
+        let (taken, bare) = against_bare(&channel, &request, rounds).await?;
+        let case = Case::time(name, taken, rounds, ("bare_tonic", bare));
         let case = match above {
             Some(above) => case.above_by_at_most(above),
             None => case,
@@ -96,7 +77,38 @@ async fn measured(
     Ok(cases)
 }
 
-fn endpoint(address: &str) -> Endpoint {
+/// The median times of a whole scan and of a bare round trip beside it.
+pub(super) async fn against_bare(
+    channel: &Channel,
+    request: &ScanRequest,
+    rounds: usize,
+) -> Result<(Duration, Duration), BenchError> {
+    let failed =
+        |error: &dyn std::fmt::Display| BenchError::Failed { what: "the client", message: error.to_string() };
+    let (mut taken, mut bare) = (Vec::with_capacity(rounds), Vec::with_capacity(rounds));
+    for _ in 0..rounds.div_ceil(BURST) {
+        for run in 0..=BURST {
+            let message: v1::ScanUniverseRequest = request.into();
+            let started = Instant::now();
+            once(channel, message, request.spec.limit).await?;
+            // The first of a burst finds caches that the other part filled.
+            if run > 0 {
+                taken.push(started.elapsed());
+            }
+        }
+        for run in 0..=BURST {
+            let started = Instant::now();
+            let asked = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+            asked.map_err(|e| failed(&e))?;
+            if run > 0 {
+                bare.push(started.elapsed());
+            }
+        }
+    }
+    Ok((median(&mut taken), median(&mut bare)))
+}
+
+pub(super) fn endpoint(address: &str) -> Endpoint {
     let endpoint = Endpoint::from_shared(address.to_owned());
     endpoint
         .unwrap_or_else(|_| Endpoint::from_static("http://127.0.0.1"))

@@ -87,15 +87,16 @@ fn kind(kind: ValueKind) -> &'static str {
     }
 }
 
-/// Writes the rows of a batch.
+/// Writes the rows of a batch, `lead` before the cells of each.
 ///
 /// # Errors
 ///
 /// What stdout says.
-pub fn rows(batch: &Batch, out: &mut dyn RowWriter) -> std::io::Result<()> {
+pub fn rows(lead: &[Cell], batch: &Batch, out: &mut dyn RowWriter) -> std::io::Result<()> {
     let mut cells = Vec::with_capacity(batch.columns.len() + 2);
     for (i, symbol) in batch.symbols.iter().enumerate() {
         cells.clear();
+        cells.extend_from_slice(lead);
         cells.push(Cell::Integer(i64::try_from(batch.first_rank + i).unwrap_or(i64::MAX)));
         cells.push(Cell::Text(Arc::from(symbol.as_str())));
         cells.extend(batch.columns.iter().map(|column| taken(column.cell(i))));

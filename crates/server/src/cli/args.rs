@@ -341,8 +341,12 @@ pub struct ScanArgs {
     /// Keeps running and shows what changes
     #[arg(long, help = ABSENT)]
     pub watch: bool,
-    /// The scan as of every session of a range
-    #[arg(long, value_name = "FROM..TO[/STEP]", help = ABSENT)]
+    /// The scan as of the end of every session of a range, or of every STEP-th
+    #[arg(
+        long,
+        value_name = "FROM..TO[/STEP]",
+        conflicts_with_all = ["as_of", "snapshot", "validate", "explain", "analyze"]
+    )]
     pub history: Option<String>,
     /// An answer that is not complete is exit 4
     #[arg(long)]

@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{self, Notes};
 use super::stop::Stop;
-use super::{answer, explain, symbols};
+use super::{answer, explain, history, symbols};
 use crate::app;
 use crate::config::Settings;
 
@@ -25,7 +25,6 @@ const ROWS_AT_ONCE: u32 = 1_000;
 pub fn absent(args: &ScanArgs) -> Option<&'static str> {
     [
         (args.watch, "scan --watch"),
-        (args.history.is_some(), "scan --history"),
         (!args.factor.is_empty(), "scan --factor"),
         (args.saved.is_some(), "scan --saved"),
     ]
@@ -68,6 +67,7 @@ async fn perform(args: &ScanArgs, settings: &Settings) -> Result<Exit, Failure> 
 struct Wanted {
     timeframe: Timeframe,
     as_of: Option<Timestamp>,
+    history: Option<history::Range>,
     universe: UniverseSelector,
 }
 
@@ -77,6 +77,7 @@ impl Wanted {
         Ok(Self {
             timeframe: args.timeframe.parse().map_err(|error| usage("--timeframe", &error))?,
             as_of: args.as_of.as_deref().map(as_of).transpose().map_err(|error| usage("--as-of", &error))?,
+            history: args.history.as_deref().map(history::Range::read).transpose()?,
             universe: UniverseSelector {
                 symbols: match &args.symbols {
                     Some(text) => symbols::read("--symbols", text)?,
@@ -143,12 +144,15 @@ async fn ask(
     if args.explain {
         return explain::run(scan.request(), format, address, args.timeout).await;
     }
+    if let Some(range) = wanted.history {
+        return history::run(args, &scan, range, format).await;
+    }
     let mut stream = scan.send().await?;
     let header = stream.header().clone();
     let mut out = output::writer(format, io::stdout());
     out.head(&answer::head(&header)).map_err(Failure::Output)?;
     while let Some(batch) = stream.next_batch().await? {
-        answer::rows(&batch, &mut *out).map_err(Failure::Output)?;
+        answer::rows(&[], &batch, &mut *out).map_err(Failure::Output)?;
     }
     let diagnostics = stream.diagnostics();
     let Some(summary) = stream.summary() else {

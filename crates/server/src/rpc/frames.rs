@@ -42,7 +42,8 @@ pub(super) fn header(answer: &ScanAnswer) -> v1::ScanHeader {
         ..Cost::of(plan)
     };
     let snapshot = &answer.published.snapshot;
-    (&Header::new(&answer.scan_id, plan, snapshot, cost, env!("CARGO_PKG_VERSION"))).into()
+    let header = Header::new(&answer.scan_id, plan, snapshot, cost, env!("CARGO_PKG_VERSION"));
+    (&Header { point_in_time: answer.point_in_time, ..header }).into()
 }
 
 /// The whole stream of an answer.

@@ -7,9 +7,10 @@ use futures::Stream;
 use panscan_core::expr;
 use panscan_core::plan::Digest;
 use panscan_core::scan::ScanSpec;
-use panscan_engine::{Pin as Snapshots, Published, ScanRequest};
+use panscan_engine::{HistoryRequest, Pin as Snapshots, Published, ScanRequest};
 use panscan_proto::convert::answer::columns;
 use panscan_proto::convert::expression::ExpressionFault;
+use panscan_proto::convert::history::HistoryAsk;
 use panscan_proto::convert::listing::{page, snapshot};
 use panscan_proto::convert::plan::plan_nodes;
 use panscan_proto::convert::request;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::frames::{self, Form};
-use super::{call, status};
+use super::{call, history, status};
 use crate::host::Host;
 
 /// The name that binds page tokens to this method.
@@ -166,9 +167,28 @@ impl Service for Scanner {
 
     async fn scan_history(
         &self,
-        _: Request<v1::ScanHistoryRequest>,
+        request: Request<v1::ScanHistoryRequest>,
     ) -> Result<Response<Self::ScanHistoryStream>, Status> {
-        Err(status::not_in_this_build("ScanHistory"))
+        call::admitted(&self.0)?;
+        let (deadline, errand) = (call::deadline(request.metadata()), call::errand(&request));
+        let ask = HistoryAsk::try_from(request.get_ref())?;
+        no_saved_scan(&request.get_ref().saved_scan)?;
+        let engine = self.0.engine().map_err(status::of)?;
+        let asked = HistoryRequest {
+            sessions: ask.sessions(),
+            spec: ask.spec,
+            policy: ask.policy,
+            deadline: Some(deadline),
+            errand,
+        };
+        let source = engine.history(asked).await.map_err(status::of)?;
+        let head = source.head();
+        let (snapshot_id, scan_id) = (head.published.snapshot.id.to_string(), head.scan_id.clone());
+        let stream: Self::ScanHistoryStream =
+            Box::pin(history::stream(source, ask.format, self.0.batch_rows));
+        let mut response = Response::new(stream);
+        call::answer(request.metadata(), response.metadata_mut(), &snapshot_id, &scan_id);
+        Ok(response)
     }
 
     async fn list_snapshots(

@@ -132,7 +132,7 @@ pub(super) fn history(compute: &dyn Compute) {
         let (plan, cancel) = (Arc::new(planned(&spec)), Cancel::default());
         let named = Arc::new(Named::new(&plan.universe, bars.universe()));
         let wide = plan.outputs.len() > 20;
-        let step = if wide { 7 } else { 1 };
+        let step = if wide { 19 } else { 3 };
         let from = HISTORY + 25;
         for moments in [moments(&bars, (from..200).step_by(step)), moments(&bars, [199].into_iter())] {
             let job =

@@ -1,4 +1,4 @@
-//! An Arrow IPC stream of one record batch: the schema first, texts dictionary-encoded.
+//! An Arrow IPC stream: the schema first, texts dictionary-encoded.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -16,16 +16,42 @@ use serde_json::Value;
 
 use super::{Cell, CellKind, Head, RowWriter};
 
-/// Writes one stream when all rows are known; a scan has 50,000 at most.
+/// Rows of a record batch at most: a scan is one, a long range of sessions several.
+const BATCH_ROWS: usize = 65_536;
+
+/// Writes a stream batch by batch.
 pub(super) struct Arrow<W: Write> {
-    out: W,
+    out: Out<W>,
     head: Option<Head>,
     rows: Vec<Vec<Cell>>,
 }
 
+/// Where the bytes go: the stream takes the output over with the first batch.
+enum Out<W: Write> {
+    Closed(Option<W>),
+    Open(Box<StreamWriter<W>>),
+}
+
 impl<W: Write> Arrow<W> {
     pub(super) fn new(out: W) -> Self {
-        Self { out, head: None, rows: Vec::new() }
+        Self { out: Out::Closed(Some(out)), head: None, rows: Vec::new() }
+    }
+
+    /// Writes the rows so far as a batch.
+    fn batch(&mut self) -> io::Result<()> {
+        let Some(head) = &self.head else { return Ok(()) };
+        if let Out::Closed(out) = &mut self.out
+            && let Some(out) = out.take()
+        {
+            let stream = StreamWriter::try_new(out, &schema(head)).map_err(wrong)?;
+            self.out = Out::Open(Box::new(stream));
+        }
+        let Out::Open(stream) = &mut self.out else { return Ok(()) };
+        let columns =
+            head.columns.iter().enumerate().map(|(i, column)| array(&self.rows, i, column.kind)).collect();
+        let batch = RecordBatch::try_new(Arc::new(schema(head)), columns).map_err(wrong)?;
+        self.rows.clear();
+        stream.write(&batch).map_err(wrong)
     }
 }
 
@@ -37,7 +63,7 @@ impl<W: Write> RowWriter for Arrow<W> {
 
     fn row(&mut self, cells: &[Cell]) -> io::Result<()> {
         self.rows.push(cells.to_vec());
-        Ok(())
+        if self.rows.len() < BATCH_ROWS { Ok(()) } else { self.batch() }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -45,30 +71,25 @@ impl<W: Write> RowWriter for Arrow<W> {
     }
 
     fn finish(&mut self, _: Vec<Value>, _: Value) -> io::Result<()> {
-        let Some(head) = &self.head else { return Ok(()) };
-        let fields: Vec<Field> = head
-            .columns
-            .iter()
-            .map(|column| {
-                let field = Field::new(&column.name, data_type(column.kind), column.kind != CellKind::Rank);
-                match column.unit.as_str() {
-                    "" => field,
-                    unit => field.with_metadata(HashMap::from([("unit".to_owned(), unit.to_owned())])),
-                }
-            })
-            .collect();
-        let schema =
-            Schema::new(fields).with_metadata(head.metadata.iter().cloned().collect::<HashMap<_, _>>());
-        let schema = Arc::new(schema);
-        let columns =
-            head.columns.iter().enumerate().map(|(i, column)| array(&self.rows, i, column.kind)).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(wrong)?;
-        let mut stream = StreamWriter::try_new(&mut self.out, &schema).map_err(wrong)?;
-        stream.write(&batch).map_err(wrong)?;
+        if !self.rows.is_empty() || matches!(self.out, Out::Closed(_)) {
+            self.batch()?;
+        }
+        let Out::Open(stream) = &mut self.out else { return Ok(()) };
         stream.finish().map_err(wrong)?;
-        drop(stream);
-        self.out.flush()
+        stream.get_mut().flush()
     }
+}
+
+fn schema(head: &Head) -> Schema {
+    let fields = head.columns.iter().map(|column| {
+        let field = Field::new(&column.name, data_type(column.kind), column.kind != CellKind::Rank);
+        match column.unit.as_str() {
+            "" => field,
+            unit => field.with_metadata(HashMap::from([("unit".to_owned(), unit.to_owned())])),
+        }
+    });
+    let metadata = head.metadata.iter().cloned().collect::<HashMap<_, _>>();
+    Schema::new(fields.collect::<Vec<_>>()).with_metadata(metadata)
 }
 
 fn wrong(error: ArrowError) -> io::Error {

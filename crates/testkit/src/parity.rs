@@ -266,11 +266,7 @@ macro_rules! on_every_backend {
     };
 }
 
-/// Runs the body called `name`.
-///
-/// # Panics
-///
-/// When the backend fails it, or there is none of this name.
+/// Runs the body called `name`; panics when the backend fails it, or there is none of this name.
 pub fn run(name: &str, compute: &dyn Compute) {
     let body = BODIES.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no body {name}"));
     body.1(compute);

@@ -14,6 +14,7 @@ pub mod diagnostic;
 pub mod dividend;
 pub mod error;
 pub mod expr;
+pub mod habit;
 pub mod history;
 pub mod indicator;
 pub mod life;

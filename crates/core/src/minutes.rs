@@ -6,6 +6,8 @@
 //! without a trade is told apart from one that nobody asked for, and bars and knowledge are written together. Not
 //! here: fetching, and bars of other intervals ([`crate::resample`]).
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +112,54 @@ pub fn joined(
     Block::from_parts(new.timeframe(), symbols, rows, 1, Arc::new(data), new.provenance().clone())
 }
 
+/// Two blocks of one symbol's minutes as one, where two servers made them: of each session the one that knows more of
+/// it counts, and of two that know the same the first.
+///
+/// # Errors
+///
+/// [`Error::Inconsistent`] when the blocks are not of one and the same symbol.
+pub fn merged(ours: &Block, theirs: &Block) -> Result<Block, Error> {
+    let one = |block: &Block| block.width() == 1 && block.symbols().len() == 1;
+    if !one(ours) || !one(theirs) || ours.symbols() != theirs.symbols() {
+        return Err(Error::inconsistent("minutes are joined for one symbol at a time"));
+    }
+    let calendar = Calendar::us_equities();
+    let mut sessions: BTreeMap<SessionDate, [Range<usize>; 2]> = BTreeMap::new();
+    for (which, block) in [ours, theirs].into_iter().enumerate() {
+        for (row, key) in block.rows().iter().enumerate() {
+            let ranges = sessions.entry(calendar.session_of(key.as_start())).or_default();
+            if ranges[which].is_empty() {
+                ranges[which] = row..row;
+            }
+            ranges[which].end = row + 1;
+        }
+    }
+    let knows = |block: &Block, session: SessionDate| {
+        let hours = [SessionHours::Extended, SessionHours::Regular];
+        hours.map(|hours| is_final(block, session, hours))
+    };
+    let kept = sessions.into_iter().map(|(session, [mine, other])| {
+        let take = (knows(theirs, session), !other.is_empty()) > (knows(ours, session), !mine.is_empty());
+        if take { (theirs, other) } else { (ours, mine) }
+    });
+    let kept: Vec<(&Block, Range<usize>)> = kept.collect();
+    let rows: Arc<[BarKey]> =
+        kept.iter().flat_map(|(block, range)| block.rows()[range.clone()].iter().copied()).collect();
+    let stride = Block::stride(rows.len(), 1);
+    let mut data = Aligned::filled(Block::floats(1, rows.len(), 1), f64::NAN);
+    for field in Field::ALL {
+        let mut out = &mut data.as_mut_slice()[field.index() * stride..][..rows.len()];
+        for (block, range) in &kept {
+            let (now, later) = out.split_at_mut(range.len());
+            now.copy_from_slice(&block.column(0, field).0[range.clone()]);
+            out = later;
+        }
+    }
+    let newer = if theirs.provenance().fetched_at > ours.provenance().fetched_at { theirs } else { ours };
+    let symbols = Arc::clone(ours.symbols());
+    Block::from_parts(ours.timeframe(), symbols, rows, 1, Arc::new(data), newer.provenance().clone())
+}
+
 /// The bars of the sessions `from` to `to`, raw.
 #[must_use]
 pub fn series(block: &Block, from: SessionDate, to: SessionDate) -> Series {
@@ -135,4 +185,54 @@ pub fn series(block: &Block, from: SessionDate, to: SessionDate) -> Series {
 #[must_use]
 pub fn oldest(block: &Block) -> Option<SessionDate> {
     block.rows().first().map(|key| Calendar::us_equities().session_of(key.as_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::{BlockBuilder, Provenance};
+    use crate::time::Timeframe;
+
+    fn date(day: u8) -> SessionDate {
+        format!("2025-12-{day:02}").parse().unwrap()
+    }
+
+    /// Minutes of sessions, asked for after each was over; the close tells who asked.
+    fn held(close: f64, days: &[u8]) -> Block {
+        let calendar = Calendar::us_equities();
+        let symbols: Arc<[crate::symbol::Symbol]> = Arc::from([crate::symbol::Symbol::new("A").unwrap()]);
+        let mut held: Option<Block> = None;
+        for day in days {
+            let mut builder = BlockBuilder::new(Timeframe::Minutes(1));
+            for minute in 0..3 {
+                let start = calendar.open(date(*day)).after(Duration::from_secs(60 * minute));
+                builder.push(
+                    "A",
+                    BarKey::start(start),
+                    [close, close, close, close, 5.0, f64::NAN, f64::NAN],
+                );
+            }
+            let fetched_at = calendar.close(date(*day)).after(Duration::from_secs(24 * 3600));
+            let provenance = Provenance { provider: "test".into(), fetched_at };
+            let (fresh, _) = builder.finish(Some(&symbols), None, provenance);
+            held = Some(joined(held.as_ref(), &fresh, date(*day), date(*day), fetched_at).unwrap());
+        }
+        held.unwrap()
+    }
+
+    #[test]
+    fn of_two_blocks_each_session_comes_from_the_one_that_knows_it() {
+        let (ours, theirs) = (held(1.0, &[2, 3, 8]), held(2.0, &[1, 3, 9]));
+        let both = merged(&ours, &theirs).unwrap();
+        for (day, close) in [(1, 2.0), (2, 1.0), (3, 1.0), (8, 1.0), (9, 2.0)] {
+            assert!(is_final(&both, date(day), SessionHours::Regular), "{day}");
+            let bars = series(&both, date(day), date(day));
+            assert_eq!(bars.columns[Field::Close.index()], [close; 3], "{day}");
+        }
+        assert!(!is_final(&both, date(4), SessionHours::Regular));
+        assert!(both.rows().is_sorted());
+        assert_eq!(both.provenance().fetched_at, theirs.provenance().fetched_at);
+        let nothing_new = merged(&both, &theirs).unwrap();
+        assert_eq!(nothing_new.rows(), both.rows());
+    }
 }

@@ -29,6 +29,8 @@ pub struct EngineConfig {
     pub details_ttl: Duration,
     /// For so long what the provider refused for good is not asked for again.
     pub absent_ttl: Duration,
+    /// Whether what is usually asked for is fetched ahead.
+    pub prefetch: bool,
     /// Age beyond which a symbol's newest bar is reported as stale.
     pub max_staleness: Duration,
     /// Bytes of node results kept from one scan to the next.
@@ -49,6 +51,7 @@ impl Default for EngineConfig {
             snapshot_ttl: Duration::from_secs(15 * 60),
             reference_ttl: Duration::from_secs(24 * 3600),
             details_ttl: Duration::from_secs(7 * 24 * 3600),
+            prefetch: true,
             absent_ttl: Duration::from_secs(60),
             max_staleness: Duration::from_secs(5 * 24 * 3600),
             memo_bytes: 64 << 20,

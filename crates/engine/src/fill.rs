@@ -110,8 +110,13 @@ impl Engine {
             Instant::now() + if background { PATIENCE_BACKGROUND } else { PATIENCE }
         });
         let asks: Vec<BarAsk> = cover.calls.iter().map(|call| ask(universe, call)).collect();
-        let (oldest, example) = (asks.iter().filter_map(day).min(), asks.first().cloned());
         let _waits = (errand.urgency == Urgency::Interactive).then(|| Waits::new(self));
+        // Others may have brought some of it since.
+        let asks = match tokio::time::timeout_at(until, self.adopt(asks.clone())).await {
+            Ok(open) => open,
+            Err(_) => asks,
+        };
+        let (oldest, example) = (asks.iter().filter_map(day).min(), asks.first().cloned());
         let mut filled = Filled::default();
         let mut learned = false;
         let mut newest_with_bars: Option<SessionDate> = None;
@@ -228,6 +233,9 @@ impl Engine {
         if early || is_held(&*self.0.state.lock().await, ask) {
             return Ok(Landed::default());
         }
+        if let Some(error) = self.0.requeue.refusal(ask) {
+            return Err(error);
+        }
         let engine = self.clone();
         let question = ask.clone();
         let bring = move |hurry: std::sync::Arc<Notify>| {
@@ -281,7 +289,7 @@ fn ask(universe: &Universe, call: &Call) -> BarAsk {
 }
 
 /// Whether nothing that is asked for is missing: a snapshot may be older than what came meanwhile.
-fn is_held(state: &State, ask: &BarAsk) -> bool {
+pub(crate) fn is_held(state: &State, ask: &BarAsk) -> bool {
     match ask {
         BarAsk::Day(session) | BarAsk::FlatFile { session, .. } => {
             state.is_empty_session(*session) || state.days.contains(session)

@@ -47,6 +47,9 @@ impl Engine {
             what.from.is_none_or(|from| *session >= from) && what.to.is_none_or(|to| *session <= to)
         };
         let named = |symbol: &Symbol| what.symbols.as_ref().is_none_or(|named| named.contains(symbol));
+        if !what.dry_run {
+            inner.requeue.forgive();
+        }
         // No symbol's block is joined and written back meanwhile.
         let joining = inner.joining.lock().await;
         let (days, own, cells) = {

@@ -91,7 +91,7 @@ impl Intraday {
         mine
     }
 
-    fn lane(&self, symbol: &Symbol) -> &tokio::sync::Mutex<()> {
+    pub(crate) fn lane(&self, symbol: &Symbol) -> &tokio::sync::Mutex<()> {
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(symbol);
         &self.lanes[(hash % LANES as u64) as usize]
     }
@@ -211,6 +211,13 @@ impl Engine {
         for round in 0.. {
             found.block = self.minute_block(symbol).await;
             found.missing = self.missing_minutes(symbol, found.block.as_ref(), wanted).await;
+            if round == 0 && patience.fetches && !found.missing.is_empty() && found.block.is_some() {
+                // Another server may have asked for what is missing.
+                if self.adopt_minutes(symbol, wanted, &found.missing).await {
+                    found.block = self.minute_block(symbol).await;
+                    found.missing = self.missing_minutes(symbol, found.block.as_ref(), wanted).await;
+                }
+            }
             let over = found.failure.is_some() || found.out_of_time || round >= ROUNDS_MAX;
             if found.missing.is_empty() || over || !patience.fetches {
                 break;
@@ -331,7 +338,7 @@ impl Engine {
     }
 
     /// What the store has of a symbol's minutes.
-    async fn minute_block(&self, symbol: &Symbol) -> Option<Block> {
+    pub(crate) async fn minute_block(&self, symbol: &Symbol) -> Option<Block> {
         let key = BlockKey::Symbol(MINUTE, symbol.clone());
         let found = self.0.parts.store.read(&self.0.market, std::slice::from_ref(&key)).await;
         found.into_iter().flatten().next().map(|found| found.block)
@@ -344,6 +351,9 @@ impl Engine {
         ask: &BarAsk,
         errand: Errand,
     ) -> Result<Landed, SourceError> {
+        if let Some(error) = self.0.requeue.refusal(ask) {
+            return Err(error);
+        }
         let engine = self.clone();
         let (symbol, question) = (symbol.clone(), ask.clone());
         let make = move |hurry: Arc<Notify>| {

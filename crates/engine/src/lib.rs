@@ -5,6 +5,7 @@
 //! the command line, from a bench and from a test.
 
 mod admit;
+mod adopt;
 mod bars;
 mod config;
 mod corporate;
@@ -26,6 +27,7 @@ mod missing;
 mod notes;
 mod origins;
 mod plans;
+mod prefetch;
 mod refresh;
 mod requeue;
 mod resident;
@@ -47,6 +49,7 @@ pub use indicators::{
 };
 pub use market::{Engine, EngineStats, Parts};
 pub use notes::{REFERENCE_NOTES, SPLITS as SPLITS_NOTE, splits_from_bytes as splits_from_note};
+pub use prefetch::PrefetchStats;
 pub use refresh::Refreshed;
 pub use resident::Published;
 pub use run::{Cost, Pin, ScanAnswer, ScanRequest, Timing};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use panscan_core::block::Block;
 use panscan_core::calendar::Calendar;
@@ -28,6 +28,7 @@ use crate::memo::NodeMemo;
 use crate::notes::{self, RefusedNote};
 use crate::origins::Origins;
 use crate::plans::Plans;
+use crate::prefetch::{Prefetch, PrefetchStats};
 use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
 use crate::unserved::Unserved;
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) plans: Plans,
     pub(crate) flights: Arc<Flights>,
     pub(crate) requeue: Requeue,
+    /// What is usually asked for, and what came of fetching it ahead.
+    pub(crate) prefetch: Prefetch,
     /// Days that the provider does not serve.
     pub(crate) unserved: Unserved,
     pub(crate) state: Mutex<State>,
@@ -70,6 +73,9 @@ pub(crate) struct Inner {
     pub(crate) intraday: Intraday,
     /// Held while listings and splits are asked for.
     pub(crate) refreshing: Mutex<()>,
+    /// When listings were last fetched, and when they were last asked for, in nanoseconds.
+    pub(crate) reference_at: AtomicI64,
+    pub(crate) reference_asked: AtomicI64,
     pub(crate) details: Mutex<Details>,
     /// Rounds of fetching that somebody waits for.
     pub(crate) interactive: AtomicUsize,
@@ -90,7 +96,6 @@ pub(crate) struct State {
     pub(crate) universe: Arc<Universe>,
     /// As the provider lists them.
     pub(crate) listings: Vec<Listing>,
-    pub(crate) reference_at: Timestamp,
     pub(crate) splits: Arc<Splits>,
     pub(crate) splits_listed: Vec<Split>,
     /// Sessions of which the whole market is held.
@@ -115,6 +120,14 @@ impl State {
     pub(crate) fn bars_changed(&mut self) {
         self.bars += 1;
         self.version += 1;
+    }
+
+    /// Notes what a block of one symbol holds. Says whether that is news.
+    pub(crate) fn hold(&mut self, symbol: &Symbol, block: &Block) -> bool {
+        let held = self.symbols.entry(symbol.clone()).or_default();
+        let before = held.len();
+        held.extend(block.rows().iter().map(|key| key.as_session()));
+        held.len() > before
     }
 
     pub(crate) fn is_empty_session(&self, session: SessionDate) -> bool {
@@ -153,6 +166,8 @@ pub struct EngineStats {
     pub started: Timestamp,
     /// What evaluates plans.
     pub compute: String,
+    /// What fetching ahead did.
+    pub prefetch: PrefetchStats,
 }
 
 impl Engine {
@@ -184,7 +199,6 @@ impl Engine {
         let state = State {
             universe: Arc::new(universe(&listings, &[], &parts.attributes, 1, now)),
             listings,
-            reference_at: listed_at,
             splits: Arc::new(Splits::new(&splits)),
             splits_listed: splits,
             days: BTreeSet::new(),
@@ -202,7 +216,8 @@ impl Engine {
             memo: NodeMemo::new(config.memo_bytes),
             plans: Plans::default(),
             flights: Arc::new(Flights::default()),
-            requeue: Requeue::default(),
+            requeue: Requeue::new(config.absent_ttl),
+            prefetch: Prefetch::new(config.prefetch),
             unserved: Unserved::default(),
             state: Mutex::new(state),
             joining: Mutex::new(()),
@@ -210,6 +225,8 @@ impl Engine {
             paying: Mutex::new(()),
             wide: std::sync::Mutex::default(),
             refreshing: Mutex::new(()),
+            reference_at: AtomicI64::new(listed_at.as_nanos()),
+            reference_asked: AtomicI64::new(i64::MIN),
             details: Mutex::default(),
             interactive: AtomicUsize::new(0),
             refreshed: AtomicU64::new(0),
@@ -223,6 +240,7 @@ impl Engine {
         }));
         engine.look_through_store().await;
         engine.recall_details().await;
+        engine.recall_habits().await;
         engine.show_details().await;
         let newest = engine.newest_session().ok_or_else(|| EngineError::NoSnapshot {
             why: "the clock is outside of the exchange calendar (1998 to 2030)".to_owned(),
@@ -292,6 +310,7 @@ impl Engine {
             memo_bytes: inner.memo.bytes(),
             started: inner.started,
             compute: inner.parts.compute.describe(),
+            prefetch: inner.prefetch.stats(),
         }
     }
 

@@ -17,6 +17,8 @@ pub(crate) const DIVIDENDS: &str = "dividends.json";
 pub(crate) const FIRST_SESSION: &str = "first-session.json";
 /// Name of the note with refused bars.
 pub(crate) const QUARANTINE: &str = "quarantine.json";
+/// Name of the note with what is usually asked for.
+pub(crate) const HABITS: &str = "habits.json";
 /// Name of the note, in the market `last`, with the market that was served last.
 pub(crate) const MARKET: &str = "market.json";
 

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panscan_core::calendar::Calendar;
+use panscan_core::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::details::Asked;
@@ -22,6 +23,11 @@ const PACE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_se
 /// While somebody waits for the provider, details wait this long.
 const YIELD: Duration = Duration::from_secs(1);
 
+/// Listings and splits that could not be had are asked for again after this long.
+const REFERENCE_AGAIN: Duration = Duration::from_secs(60);
+/// Who needs them waits for fresh ones so long, and goes on with old ones.
+const REVALIDATE: Duration = Duration::from_secs(2);
+
 /// What a round of refreshing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Refreshed {
@@ -37,6 +43,7 @@ impl Engine {
         tokio::time::sleep(FIRST).await;
         loop {
             self.refresh_once().await;
+            self.prefetch_once().await;
             let next = Instant::now() + ROUND;
             while Instant::now() < next {
                 if self.0.interactive.load(Ordering::Relaxed) > 0 {
@@ -108,6 +115,32 @@ impl Engine {
         state.version += 1;
     }
 
+    /// How old the listings are.
+    pub(crate) fn reference_age(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_nanos(self.0.reference_at.load(Ordering::Relaxed)))
+    }
+
+    /// Has listings and splits asked for again if they are old, and waits a moment for that: what is known is answered
+    /// meanwhile, and what comes later is shown when it is there.
+    pub(crate) async fn revalidate(&self) {
+        if self.reference_age(self.0.parts.clock.now()) < self.0.config.reference_ttl {
+            return;
+        }
+        let engine = self.clone();
+        let asking = tokio::spawn(async move {
+            let before = engine.0.state.lock().await.version;
+            engine.refresh_reference().await;
+            if engine.0.state.lock().await.version != before
+                && let Some(newest) = engine.newest_session()
+                && let Err(error) = engine.snapshot_ending(newest).await
+            {
+                tracing::warn!(%error, "what was refreshed is not shown yet");
+            }
+        });
+        // Dropping the handle leaves the task to itself.
+        let _ = tokio::time::timeout(REVALIDATE, asking).await;
+    }
+
     /// How long to wait between two calls for details.
     fn pace(&self) -> Duration {
         let a_second = self.0.parts.source.stats().refill_per_second;
@@ -120,9 +153,12 @@ impl Engine {
         // One at a time; whoever comes meanwhile goes on with what is known.
         let Ok(_one) = inner.refreshing.try_lock() else { return };
         let now = inner.parts.clock.now();
-        if now < inner.state.lock().await.reference_at.after(inner.config.reference_ttl) {
+        let last = Timestamp::from_nanos(inner.reference_asked.load(Ordering::Relaxed));
+        let is_fresh = self.reference_age(now) < inner.config.reference_ttl;
+        if is_fresh || (last <= now && now < last.after(REFERENCE_AGAIN)) {
             return;
         }
+        inner.reference_asked.store(now.as_nanos(), Ordering::Relaxed);
         let (listings, splits) = (
             crate::market::listings(&inner.parts, &inner.market, &inner.config, now).await,
             crate::market::splits(
@@ -136,7 +172,9 @@ impl Engine {
         );
         let known: Vec<_> = inner.details.lock().await.listings().collect();
         let mut state = inner.state.lock().await;
-        state.reference_at = now;
+        if let Ok((_, at)) = &listings {
+            inner.reference_at.store(at.as_nanos(), Ordering::Relaxed);
+        }
         match listings {
             Ok((listings, _)) if listings != state.listings => {
                 let version = state.universe.version() + 1;

@@ -47,18 +47,55 @@ pub(crate) struct Again {
 
 /// The shared schedule.
 pub(crate) struct Requeue {
+    /// Questions that were refused for good, for a while.
+    absent: Mutex<HashMap<BarAsk, (Instant, SourceError)>>,
+    absent_ttl: Duration,
     held: Mutex<HashMap<BarAsk, Again>>,
     requeued: AtomicU64,
     refused: watch::Sender<Option<SourceError>>,
 }
 
-impl Default for Requeue {
-    fn default() -> Self {
-        Self { held: Mutex::default(), requeued: AtomicU64::new(0), refused: watch::Sender::new(None) }
-    }
-}
-
 impl Requeue {
+    /// One that remembers so long what was refused for good.
+    pub(crate) fn new(absent_ttl: Duration) -> Self {
+        Self {
+            absent: Mutex::default(),
+            absent_ttl,
+            held: Mutex::default(),
+            requeued: AtomicU64::new(0),
+            refused: watch::Sender::new(None),
+        }
+    }
+
+    /// How this question was refused a short while ago: it is not worth another call yet.
+    pub(crate) fn refusal(&self, ask: &BarAsk) -> Option<SourceError> {
+        let absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, error) = absent.get(ask)?;
+        (since.elapsed() < self.absent_ttl).then(|| error.clone())
+    }
+
+    /// From now on every question is worth a call again.
+    pub(crate) fn forgive(&self) {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn note_refusal(&self, ask: &BarAsk, error: &SourceError) {
+        let lasting = matches!(
+            error,
+            SourceError::Refused { .. } | SourceError::NotEntitled { .. } | SourceError::NotOffered { .. }
+        );
+        if !lasting || self.absent_ttl.is_zero() {
+            return;
+        }
+        let mut absent = self.absent.lock().unwrap_or_else(PoisonError::into_inner);
+        if absent.len() >= HELD_MAX {
+            absent.retain(|_, (since, _)| since.elapsed() < self.absent_ttl);
+        }
+        if absent.len() < HELD_MAX {
+            absent.insert(ask.clone(), (Instant::now(), error.clone()));
+        }
+    }
+
     fn held(&self) -> MutexGuard<'_, HashMap<BarAsk, Again>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -70,6 +107,9 @@ impl Requeue {
         let Some(error) = error.filter(|error| !is_final(error)) else {
             held.remove(ask);
             drop(held);
+            if let Some(error) = error {
+                self.note_refusal(ask, error);
+            }
             if let Some(refusal @ SourceError::Key { .. }) = error {
                 self.refused.send_replace(Some(refusal.clone()));
             }
@@ -188,7 +228,7 @@ mod tests {
 
     #[test]
     fn waits_grow_to_a_bound_and_an_answer_ends_them() {
-        let requeue = Requeue::default();
+        let requeue = Requeue::new(Duration::from_secs(60));
         assert!(requeue.pending(&ask()).is_none());
         for failures in 1..=40 {
             let before = Instant::now();
@@ -204,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_provider_names_its_own_wait_and_final_failures_are_not_put_back() {
-        let requeue = Requeue::default();
+        let requeue = Requeue::new(Duration::from_secs(60));
         let limited = SourceError::RateLimited { provider: "test".into(), retry_after: LONGEST_WAIT * 4 };
         let before = Instant::now();
         requeue.answered(&ask(), Some(&limited));

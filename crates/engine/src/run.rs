@@ -13,7 +13,7 @@ use panscan_core::rank::RankedRows;
 use panscan_core::scan::{Adjustment, Backend, DataPolicy, Precision, ScanSpec};
 use panscan_core::select::select;
 use panscan_core::symbol::Symbol;
-use panscan_core::time::Timestamp;
+use panscan_core::time::{Timeframe, Timestamp};
 use panscan_core::universe::Population;
 use tokio::time::Instant;
 
@@ -201,6 +201,17 @@ impl Engine {
         let planned = started.elapsed();
 
         let published = self.pin(&request.pin).await?;
+        if request.pin == Pin::Newest && !request.plan_only && plan.touches_bars() {
+            let bars = if plan.is_recursive() { u32::MAX } else { plan.bars_read() };
+            let symbols = &plan.universe.symbols;
+            self.0.prefetch.asked(
+                Timeframe::Day,
+                symbols,
+                bars,
+                published.snapshot.newest(),
+                self.clock().now(),
+            );
+        }
         let mut done = self.complete(&plan, Need::of(&plan), request, published).await?;
         let fetched = started.elapsed() - planned;
         let (published, place) = (done.published, done.place.take());
@@ -258,6 +269,7 @@ impl Engine {
             }
         }
         diagnostics.extend(diagnose::coverage(&plan, snapshot, &population));
+        diagnostics.extend(self.old_reference());
         diagnostics.extend(diagnose::benchmarks(&plan, snapshot));
 
         if plan.adjustment == Adjustment::SplitsAndDividends && !request.plan_only {
@@ -291,6 +303,23 @@ impl Engine {
         })
     }
 
+    /// Says so where listings and splits are older than they should be, because the provider did not serve newer ones.
+    fn old_reference(&self) -> Option<Diagnostic> {
+        let (ttl, age) = (self.0.config.reference_ttl, self.reference_age(self.clock().now()));
+        let at = self.0.reference_at.load(Ordering::Relaxed);
+        // Once they are due they are asked for; only what that did not mend is worth a word.
+        let due = Timestamp::from_nanos(at).after(ttl).as_nanos();
+        if age < ttl || at == 0 || self.0.reference_asked.load(Ordering::Relaxed) < due {
+            return None;
+        }
+        let hours = age.as_secs() / 3600;
+        let message = format!("listings and splits are {hours} hours old; newer ones could not be had");
+        let mut old = Diagnostic::new(Reason::StaleData, message);
+        old.subject = "reference".to_owned();
+        old.age = Some(age);
+        Some(old)
+    }
+
     pub(crate) fn check(&self, request: &ScanRequest) -> Result<(), EngineError> {
         let universe = request.spec.universe.universe.as_str();
         if !universe.is_empty() && universe != "default" {
@@ -317,7 +346,7 @@ impl Engine {
                 if self.clock().now() < current.outdated_at {
                     return Ok(current);
                 }
-                self.refresh_reference().await;
+                self.revalidate().await;
                 match self.newest_session() {
                     Some(newest) => self.snapshot_ending(newest).await,
                     None => Ok(current),

@@ -146,6 +146,10 @@ impl Engine {
         let deadline = request.deadline;
         let engine = self.clone();
         let head = if let Timeframe::Minutes(minutes) = request.timeframe {
+            if request.pin == Pin::Newest && request.policy != DataPolicy::CachedOnly {
+                let newest = snapshot.newest();
+                self.0.prefetch.asked(MINUTE, &request.symbols, 1, newest, self.clock().now());
+            }
             let job = Arc::new(self.job(&request, minutes, until).await);
             let stored = self.0.parts.store.symbols(&self.0.market, MINUTE).await;
             let head = head(series::cost(self, &job, &symbols, &stored).await);

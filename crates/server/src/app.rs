@@ -383,6 +383,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         reference_ttl: settings.lives.reference,
         details_ttl: settings.lives.details,
         absent_ttl: settings.lives.absent,
+        prefetch: settings.data.prefetch,
         max_staleness: settings.data.max_staleness.unwrap_or(defaults.max_staleness),
         ..defaults
     }

@@ -163,6 +163,8 @@ pub struct DataSettings {
     pub snapshot_ttl: Duration,
     /// Bars older than this are stale; unset goes by the timeframe.
     pub max_staleness: Option<Duration>,
+    /// Whether what is usually asked for is fetched ahead.
+    pub prefetch: bool,
 }
 
 /// Where bars are held.
@@ -497,6 +499,7 @@ fn data(layers: &mut Layers<'_>) -> DataSettings {
         snapshot_ttl: layers.get(&names::SNAPSHOT_TTL, value::duration_in(Duration::from_secs(1), 7 * day)),
         max_staleness: layers
             .find(&names::MAX_STALENESS, value::duration_in(Duration::from_secs(1), 365 * day)),
+        prefetch: layers.get(&names::PREFETCH, value::switch),
     };
     layers.get(&names::LIVE, |text| match value::switch(text)? {
         false => Ok(()),
@@ -568,7 +571,6 @@ fn later(layers: &mut Layers<'_>) {
     layers.get(&names::PEERS, value::words);
     layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
     layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
-    layers.get(&names::PREFETCH, value::switch);
     layers.find(&names::DATABASE_URL, |text| match text.split_once(':') {
         Some(("sqlite" | "postgres", _)) => Ok(()),
         _ => Err("expected a sqlite: or postgres: URL".to_owned()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use panscan_cache::{Tiers, TiersConfig};
 use panscan_core::limit::Quota;
+use panscan_core::port::SeriesStore;
 use panscan_core::rank::Cells;
 use panscan_core::scan::ScanSpec;
 use panscan_core::time::Timestamp;
@@ -78,9 +79,27 @@ impl Desk {
         // Some faults hold an answer back for a minute.
         config.calls.read_timeout = std::time::Duration::from_secs(1);
         let tiers = TiersConfig { dir: dir.map(Path::to_owned), l3_bytes: 1 << 30, ..TiersConfig::default() };
+        self.parts_on(config, Arc::new(Tiers::open(tiers).unwrap()))
+    }
+
+    /// An engine beside others, on a store of its own.
+    pub(crate) async fn engine_with(
+        &self,
+        store: Arc<dyn SeriesStore>,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Engine {
+        let snapshot_ttl = std::time::Duration::from_secs(7 * 24 * 3600);
+        let mut config = EngineConfig { history_daily: 20, snapshot_ttl, ..EngineConfig::default() };
+        change(&mut config);
+        let source =
+            PolygonConfig::new(self.sim.url(), Some(Secret::new("key")), self.quota, self.clock.clone());
+        Engine::start(self.parts_on(source, store), config).await.unwrap()
+    }
+
+    fn parts_on(&self, config: PolygonConfig, store: Arc<dyn SeriesStore>) -> Parts {
         Parts {
             source: Arc::new(Polygon::new(config).unwrap()),
-            store: Arc::new(Tiers::open(tiers).unwrap()),
+            store,
             compute: Arc::new(CpuBackend::new(2).unwrap()),
             clock: self.clock.clone(),
             attributes: Arc::from([]),
@@ -103,6 +122,11 @@ impl Desk {
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+
+    pub(crate) fn clock_now(&self) -> Timestamp {
+        use panscan_core::port::Clock as _;
+        self.clock.now()
     }
 
     pub(crate) fn set_now(&self, at: Timestamp) {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a desk that cannot be set up is a failed test")]
 
+mod ahead;
 mod desk;
 mod faults;
 mod fetching;
@@ -12,3 +13,5 @@ mod past;
 mod plan;
 mod refresh;
 mod scans;
+mod shared;
+mod trace;

@@ -1,6 +1,6 @@
 //! The service's counters.
 
-use panscan_core::port::{SourceStats, TierStats};
+use panscan_core::port::{BreakerState, SourceStats, TierStats};
 use panscan_core::time::Timestamp;
 
 use super::answer::{signed, unsigned};
@@ -27,6 +27,46 @@ pub struct Tier {
     pub evictions: u64,
     /// Failed operations.
     pub errors: u64,
+    /// Whether it is asked.
+    pub circuit: BreakerState,
+    /// Writes that wait until it can take them.
+    pub waiting: u64,
+}
+
+/// What fetching ahead of need did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Prefetch {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// Wants that are remembered.
+    pub wants: u64,
+    /// Provider calls made ahead.
+    pub calls: u64,
+    /// Bars that they brought.
+    pub bars: u64,
+    /// What was asked for after it had been fetched ahead.
+    pub gained: u64,
+    /// What was not, within a day.
+    pub wasted: u64,
+}
+
+/// The word on the wire.
+fn circuit(state: BreakerState) -> i32 {
+    match state {
+        BreakerState::Closed => v1::CircuitState::Closed,
+        BreakerState::Open => v1::CircuitState::Open,
+        BreakerState::HalfOpen => v1::CircuitState::HalfOpen,
+    }
+    .into()
+}
+
+/// Closed where the word is unknown: whoever sends it asks.
+fn read_circuit(number: i32) -> BreakerState {
+    match v1::CircuitState::try_from(number) {
+        Ok(v1::CircuitState::Open) => BreakerState::Open,
+        Ok(v1::CircuitState::HalfOpen) => BreakerState::HalfOpen,
+        _ => BreakerState::Closed,
+    }
 }
 
 impl From<&TierStats> for Tier {
@@ -40,6 +80,8 @@ impl From<&TierStats> for Tier {
             misses: stats.misses,
             evictions: stats.evictions,
             errors: stats.errors,
+            circuit: stats.circuit,
+            waiting: stats.waiting,
         }
     }
 }
@@ -95,6 +137,8 @@ pub struct Stats {
     pub queued_calls: u64,
     /// The server takes no new calls.
     pub draining: bool,
+    /// Fetching ahead of need.
+    pub prefetch: Prefetch,
 }
 
 impl From<&Stats> for v1::GetStatsResponse {
@@ -108,7 +152,8 @@ impl From<&Stats> for v1::GetStatsResponse {
             misses: signed(t.misses),
             evictions: signed(t.evictions),
             errors: signed(t.errors),
-            circuit: v1::CircuitState::Unspecified.into(),
+            circuit: circuit(t.circuit),
+            waiting: signed(t.waiting),
         };
         let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
         let provider = |p: &Provider| v1::ProviderStats {
@@ -142,6 +187,14 @@ impl From<&Stats> for v1::GetStatsResponse {
             active_watches: signed(stats.active_watches),
             queued_calls: signed(stats.queued_calls),
             draining: stats.draining,
+            prefetch: Some(v1::PrefetchStats {
+                enabled: stats.prefetch.enabled,
+                wants: signed(stats.prefetch.wants),
+                calls: signed(stats.prefetch.calls),
+                bars: signed(stats.prefetch.bars),
+                gained: signed(stats.prefetch.gained),
+                wasted: signed(stats.prefetch.wasted),
+            }),
         }
     }
 }
@@ -157,7 +210,10 @@ impl From<v1::GetStatsResponse> for Stats {
             misses: unsigned(t.misses),
             evictions: unsigned(t.evictions),
             errors: unsigned(t.errors),
+            circuit: read_circuit(t.circuit),
+            waiting: unsigned(t.waiting),
         };
+        let prefetch = wire.prefetch.unwrap_or_default();
         let provider = |p: v1::ProviderStats| Provider {
             provider: p.provider,
             stats: SourceStats {
@@ -194,6 +250,14 @@ impl From<v1::GetStatsResponse> for Stats {
             active_watches: unsigned(wire.active_watches),
             queued_calls: unsigned(wire.queued_calls),
             draining: wire.draining,
+            prefetch: Prefetch {
+                enabled: prefetch.enabled,
+                wants: unsigned(prefetch.wants),
+                calls: unsigned(prefetch.calls),
+                bars: unsigned(prefetch.bars),
+                gained: unsigned(prefetch.gained),
+                wasted: unsigned(prefetch.wasted),
+            },
         }
     }
 }
@@ -211,7 +275,15 @@ mod tests {
             started: Timestamp::from_seconds(5),
             snapshot_id: "s".into(),
             as_of: Some(Timestamp::from_seconds(9)),
-            tiers: vec![Tier { tier: "l1".into(), entries: 1, bytes: 1 << 33, hits: 7, ..Tier::default() }],
+            tiers: vec![Tier {
+                tier: "l1".into(),
+                entries: 1,
+                bytes: 1 << 33,
+                hits: 7,
+                circuit: BreakerState::Open,
+                waiting: 3,
+                ..Tier::default()
+            }],
             providers: vec![Provider {
                 provider: "polygon".into(),
                 stats: SourceStats { calls: 254, available: 3.5, ..SourceStats::default() },
@@ -228,6 +300,7 @@ mod tests {
             active_watches: 0,
             queued_calls: 2,
             draining: true,
+            prefetch: Prefetch { enabled: true, wants: 2, calls: 3, bars: 4, gained: 5, wasted: 6 },
         };
         assert_eq!(Stats::from(v1::GetStatsResponse::from(&stats)), stats);
     }

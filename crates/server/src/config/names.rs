@@ -119,7 +119,7 @@ settings! {
         SNAPSHOT_INTERVAL "PANSCAN_SNAPSHOT_INTERVAL" "snapshot_interval" Value("1s"), "duration, 10ms to 1h", "shortest time between two live snapshots", Idle, Plain;
         SNAPSHOT_TTL "PANSCAN_SNAPSHOT_TTL" "snapshot_ttl" Value("15min"), "duration, 1s to 7d", "how long a snapshot can be pinned", Active, Plain;
         MAX_STALENESS "PANSCAN_MAX_STALENESS" "max_staleness" Absent("by timeframe"), "duration, 1s to 365d", "bars older than this are stale", Active, Plain;
-        PREFETCH "PANSCAN_PREFETCH" "prefetch" Value("on"), "on or off", "warms what is usually asked for, from spare rate budget", Idle, Plain;
+        PREFETCH "PANSCAN_PREFETCH" "prefetch" Value("on"), "on or off", "fetches ahead what is usually asked for at this time of day, from spare rate budget", Active, Plain;
         LIVE "PANSCAN_LIVE" "live" Value("off"), "on or off", "follows the provider's stream; this build has `off`", Active, Plain;
     }
     "Time to live" {

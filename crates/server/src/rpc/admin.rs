@@ -10,7 +10,7 @@ use panscan_core::scan::Backend;
 use panscan_core::symbol::Symbol;
 use panscan_engine::{EngineError, EngineStats, Forget};
 use panscan_proto::convert::read_duration;
-use panscan_proto::convert::stats::{Device, Provider, Stats, Tier};
+use panscan_proto::convert::stats::{Device, Prefetch, Provider, Stats, Tier};
 use panscan_proto::v1;
 use panscan_proto::v1::admin_server::Admin as Service;
 use prost_types::{Struct, Value, value};
@@ -163,5 +163,13 @@ fn told(stats: &EngineStats, draining: bool) -> Stats {
         active_watches: 0,
         queued_calls: stats.queued as u64,
         draining,
+        prefetch: Prefetch {
+            enabled: stats.prefetch.enabled,
+            wants: stats.prefetch.wants,
+            calls: stats.prefetch.calls,
+            bars: stats.prefetch.bars,
+            gained: stats.prefetch.gained,
+            wasted: stats.prefetch.wasted,
+        },
     }
 }

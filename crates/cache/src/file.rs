@@ -252,12 +252,16 @@ impl Shelf {
         for folder in &folders {
             sync_folder(folder).map_err(|e| store_io("sync", folder, &e))?;
         }
-        // What was replaced or given up since is for whoever did that to write down.
-        let still =
-            |(name, written, _): &(Name, u64, Kept)| locked(&self.index).written(name) == Some(*written);
-        let changes = puts.into_iter().filter(still);
-        self.manifest
-            .record(changes.map(|(name, _, kept)| Change::Put(key::block_place(&name), kept)))
+        // What was replaced or given up since is for whoever did that to write down; nobody is about to.
+        let written = {
+            let _naming = locked(&self.naming);
+            let still =
+                |(name, written, _): &(Name, u64, Kept)| locked(&self.index).written(name) == Some(*written);
+            let changes = puts.into_iter().filter(still);
+            self.manifest.append(changes.map(|(name, _, kept)| Change::Put(key::block_place(&name), kept)))
+        };
+        written
+            .and_then(|manifest| manifest.sync_data())
             .map_err(|e| store_io("write the manifest of", &self.root, &e))?;
         named
     }
@@ -390,11 +394,12 @@ impl Shelf {
             .create(&folder)
             .and_then(|()| Staged::write(&path, &[&head, body]))
             .and_then(|staged| {
+                // Until the manifest says so, a reader would take what looks older for a name that came back.
                 let _naming = locked(&self.naming);
-                staged.rename()
+                staged.rename()?;
+                sync_folder(&folder)?;
+                self.manifest.record(kept.map(|kept| Change::Put(self.place(&path), kept)))
             })
-            .and_then(|()| sync_folder(&folder))
-            .and_then(|()| self.manifest.record(kept.map(|kept| Change::Put(self.place(&path), kept))))
             .map_err(|e| store_io("write", &path, &e));
         if let Err(error) = &result {
             self.failed(error);

@@ -163,41 +163,44 @@ impl Manifest {
         Ok(Self { root: root.to_owned(), inner: Mutex::new(inner) })
     }
 
-    /// Writes `changes` down and waits until they are on disk. They are asked for when nobody else writes.
+    /// Writes `changes` down and waits until they are on disk.
     pub(crate) fn record(&self, changes: impl IntoIterator<Item = Change>) -> io::Result<()> {
-        let file = {
-            let mut inner = locked(&self.inner);
-            let mut text = String::new();
-            for change in changes {
-                inner.lines += 1;
-                match change {
-                    Change::Put(place, kept) => {
-                        put(&mut text, &place, kept);
-                        inner.entries.insert(place, kept);
-                    }
-                    Change::Gone(place) => {
-                        line(&mut text, &format!("gone {place}"));
-                        inner.entries.remove(&place);
-                    }
+        self.append(changes)?.sync_data()
+    }
+
+    /// Writes `changes` down; they are on disk once the file that is answered is synced. They are asked for when nobody
+    /// else writes.
+    pub(crate) fn append(&self, changes: impl IntoIterator<Item = Change>) -> io::Result<Arc<File>> {
+        let mut inner = locked(&self.inner);
+        let mut text = String::new();
+        for change in changes {
+            inner.lines += 1;
+            match change {
+                Change::Put(place, kept) => {
+                    put(&mut text, &place, kept);
+                    inner.entries.insert(place, kept);
+                }
+                Change::Gone(place) => {
+                    line(&mut text, &format!("gone {place}"));
+                    inner.entries.remove(&place);
                 }
             }
-            if overgrown(inner.lines, inner.entries.len()) {
-                inner.file = Arc::new(write_whole(&self.root, &inner.entries)?);
-                inner.lines = inner.entries.len() as u64 + 1;
-                inner.torn = false;
-                return Ok(());
-            }
-            if inner.torn {
-                text.insert(0, '\n');
-            }
-            if let Err(error) = (&*inner.file).write_all(text.as_bytes()) {
-                inner.torn = true;
-                return Err(error);
-            }
+        }
+        if overgrown(inner.lines, inner.entries.len()) {
+            inner.file = Arc::new(write_whole(&self.root, &inner.entries)?);
+            inner.lines = inner.entries.len() as u64 + 1;
             inner.torn = false;
-            inner.file.clone()
-        };
-        file.sync_data()
+            return Ok(inner.file.clone());
+        }
+        if inner.torn {
+            text.insert(0, '\n');
+        }
+        if let Err(error) = (&*inner.file).write_all(text.as_bytes()) {
+            inner.torn = true;
+            return Err(error);
+        }
+        inner.torn = false;
+        Ok(inner.file.clone())
     }
 
     /// What it says of the file at this place.

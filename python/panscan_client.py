@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import grpc
 import numpy as np
 import pyarrow as pa
-from panscan.v1 import scanner_pb2, scanner_pb2_grpc, types_pb2
+from panscan.v1 import scanner_pb2, scanner_pb2_grpc, types_pb2, universes_pb2, universes_pb2_grpc
 
 WIRE_FORMATS = {
     "rows": types_pb2.RESULT_FORMAT_ROWS,
@@ -85,6 +85,7 @@ class Panscan:
         options = [("grpc.max_receive_message_length", 16 << 20)]
         self.channel = grpc.insecure_channel(target, options=options)
         self.scanner = scanner_pb2_grpc.ScannerStub(self.channel)
+        self.universes = universes_pb2_grpc.UniversesStub(self.channel)
 
     def __enter__(self) -> Panscan:
         return self
@@ -141,6 +142,41 @@ class Panscan:
             **fields,
         )
         return self.scanner.ScanHistory(request, timeout=timeout)
+
+    def save(self, name: str, filter: str = "", *, description: str = "", timeout: float = 30.0, **spec):
+        """Saves a scan under a new name; `scan(saved_scan="scans/NAME")` runs it."""
+        scan = types_pb2.ScanSpec(filter=filter, **spec)
+        saved = scanner_pb2.SavedScan(scan=scan, description=description)
+        request = scanner_pb2.CreateSavedScanRequest(saved_scan_id=name, saved_scan=saved)
+        return self.scanner.CreateSavedScan(request, timeout=timeout)
+
+    def saved(self, *, page_size: int = 0, timeout: float = 30.0):
+        """Every saved scan, by name."""
+        token = ""
+        while True:
+            request = scanner_pb2.ListSavedScansRequest(page_size=page_size, page_token=token)
+            page = self.scanner.ListSavedScans(request, timeout=timeout)
+            yield from page.saved_scans
+            token = page.next_page_token
+            if not token:
+                return
+
+    def name_universe(self, name: str, *, symbols=(), filter: str = "", timeout: float = 30.0):
+        """Names a universe: symbols, or a filter over attributes."""
+        definition = universes_pb2.UniverseDefinition(symbols=symbols, filter=filter)
+        request = universes_pb2.CreateUniverseRequest(
+            universe_id=name, universe=universes_pb2.Universe(definition=definition)
+        )
+        return self.universes.CreateUniverse(request, timeout=timeout)
+
+    def statistics(self, *exprs: str, timeout: float = 60.0, **fields):
+        """Statistics of expressions by group: {expression: {group: GroupStatistic}}, and the whole answer.
+
+        `by`, `percentiles`, `universe`, `snapshot_id`, ... are fields of the request.
+        """
+        request = universes_pb2.GetGroupStatisticsRequest(exprs=exprs, **fields)
+        answer = self.universes.GetGroupStatistics(request, timeout=timeout)
+        return {e.expr: {g.group: g for g in e.groups} for e in answer.expressions}, answer
 
 
 def collect(frames, form: str) -> Scan:

@@ -213,7 +213,9 @@ impl ClientError {
                 Self::Invalid { report, violations: details.violations, expressions: details.expressions }
             }
             Kind::NotFound => Self::NotFound { report, resource: details.resource },
-            Kind::Precondition | Kind::AlreadyExists | Kind::OutOfRange => Self::Precondition { report },
+            Kind::Precondition | Kind::AlreadyExists | Kind::Conflict | Kind::OutOfRange => {
+                Self::Precondition { report }
+            }
             Kind::Busy => Self::Busy { report, retry_after, quotas: details.quotas, forbids_retry },
             Kind::Timeout => Self::Deadline { report },
             Kind::Upstream => Self::Unavailable { report, retry_after, forbids_retry },

@@ -13,7 +13,9 @@ mod history;
 mod indicators;
 mod retry;
 mod row;
+mod saved;
 mod scan;
+mod statistics;
 mod stream;
 mod symbols;
 
@@ -25,6 +27,7 @@ pub use indicators::{IndicatorsQuery, IndicatorsStream};
 pub use retry::Retry;
 pub use row::{Row, ScanResult};
 pub use scan::Scan;
+pub use statistics::{GroupStatistic, GroupStatistics, Statistics, StatisticsQuery};
 pub use stream::ScanStream;
 pub use symbols::SymbolsQuery;
 
@@ -44,5 +47,6 @@ pub use panscan_proto::convert::expression::ExpressionFault;
 pub use panscan_proto::convert::frame::{BarsHeader, BarsPage, SymbolsPage};
 pub use panscan_proto::convert::history::{SessionBatch, SessionCounts};
 pub use panscan_proto::convert::request::{Format, ScanRequest};
+pub use panscan_proto::convert::saved::NamedScan;
 pub use panscan_proto::convert::series::{GivenBars, IndicatorPart};
 pub use panscan_proto::convert::stats::Stats;

@@ -45,6 +45,14 @@ impl Scan {
         self
     }
 
+    /// Runs a saved scan, by its name without `scans/`. What is set here and is not the default overrides it; a list,
+    /// and the conditions on the universe, as a whole.
+    #[must_use]
+    pub fn saved(mut self, id: impl Into<String>) -> Self {
+        self.request.saved_scan = Some(id.into());
+        self
+    }
+
     /// Adds output columns: `expr` or `name = expr`.
     #[must_use]
     pub fn columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {

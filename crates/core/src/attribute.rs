@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::calendar::Calendar;
+use crate::named::is_default;
 use crate::plan::{NodeId, NumberAttribute, Op, Plan, Stage, TextSource};
 use crate::scalar;
 use crate::snapshot::Snapshot;
@@ -58,6 +59,13 @@ fn evaluate(op: &Op, inputs: &[&[f64]], snapshot: &Snapshot) -> Vec<f64> {
         (Op::TextIsNull(source), _) => {
             test(universe, *source, |_| false).into_iter().map(|v| scalar::from_bool(v.is_nan())).collect()
         }
+        (Op::InUniverse(id), _) if is_default(id) => {
+            universe.active().iter().map(|a| scalar::from_bool(*a)).collect()
+        }
+        (Op::InUniverse(id), _) => match snapshot.named.members(id, snapshot) {
+            Some(members) => members.iter().map(|m| scalar::from_bool(*m)).collect(),
+            None => vec![f64::NAN; count],
+        },
         (Op::Unary(op), [x]) => x.iter().map(|x| scalar::unary(*op, *x)).collect(),
         (Op::Round(digits), [x]) => x.iter().map(|x| scalar::round(*digits, *x)).collect(),
         (Op::Binary(op), [a, b]) => a.iter().zip(*b).map(|(a, b)| scalar::binary(*op, *a, *b)).collect(),

@@ -13,6 +13,8 @@ pub enum Kind {
     NotFound,
     /// A named thing exists already.
     AlreadyExists,
+    /// A named thing was changed meanwhile; read it again.
+    Conflict,
     /// The request is right but the state does not allow it (snapshot gone, backend absent).
     Precondition,
     /// Beyond what is held and obtainable.

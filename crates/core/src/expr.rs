@@ -17,11 +17,14 @@ mod planner;
 mod suggest;
 mod text;
 mod typed;
+mod universes;
 
 pub use error::{ERRORS_MAX, ExprError, ExprReason, PlanError};
 pub use explain::explain;
 pub(crate) use parser::WINDOW_MAX;
 pub use planner::{plan, plan_series};
+pub use suggest::nearest;
+pub use universes::unknown_universes;
 
 use crate::scan::ScanSpec;
 

@@ -5,7 +5,6 @@
 //! one that needs arithmetic of its own names an operation of [`crate::plan`], which every backend implements.
 //! Not here: binding of arguments and typing ([`crate::expr`]).
 
-mod absent;
 mod cross;
 mod field;
 mod part;
@@ -180,7 +179,7 @@ impl Parameter {
 pub struct Member {
     /// Its name.
     pub name: &'static str,
-    /// Its definition in the expression language; empty where this build has none.
+    /// Its definition in the expression language.
     pub text: &'static str,
     /// Its unit; `of x` is that of the first argument.
     pub unit: &'static str,
@@ -209,6 +208,8 @@ pub enum Body {
     Contains,
     /// Whether the first text starts with the second.
     StartsWith,
+    /// Whether the symbol belongs to the universe that the text names.
+    InUniverse,
     /// The first argument as many bars earlier as the second says.
     Lag,
     /// Over the last bars; the second argument says how many.
@@ -233,9 +234,6 @@ pub enum Body {
     Expansion(&'static str),
     /// Several such texts, each under a name.
     Members(&'static [Member]),
-    /// Known to the contract, absent from this build; one value of this type per bar, or per symbol for what
-    /// looks across symbols.
-    Absent(ValueKind),
 }
 
 /// An entry of the registry.
@@ -271,16 +269,6 @@ impl Definition {
         }
     }
 
-    /// Whether this build computes it.
-    #[must_use]
-    pub fn is_present(&self) -> bool {
-        match self.body {
-            Body::Absent(_) => false,
-            Body::Members(members) => members.iter().all(|m| !m.text.is_empty()),
-            _ => true,
-        }
-    }
-
     /// Whether it is written with parentheses.
     #[must_use]
     pub fn is_call(&self) -> bool {
@@ -305,8 +293,8 @@ impl Definition {
             | Body::IsNull
             | Body::Contains
             | Body::StartsWith
+            | Body::InUniverse
             | Body::Unary(Unary::Not | Unary::IsNull) => ValueKind::Bool,
-            Body::Absent(kind) => kind,
             Body::Expansion(_) if self.unit == "bool" => ValueKind::Bool,
             Body::Expansion(_) if self.unit == "count" => ValueKind::Integer,
             _ => ValueKind::Number,
@@ -314,13 +302,13 @@ impl Definition {
     }
 }
 
-const TABLES: [&[Definition]; 5] = [field::TABLE, scalar::TABLE, series::TABLE, cross::TABLE, absent::TABLE];
+const TABLES: [&[Definition]; 4] = [field::TABLE, scalar::TABLE, series::TABLE, cross::TABLE];
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Definition>> =
     LazyLock::new(|| with_parts().map(|d| (d.name, d)).collect());
 
 /// Every entry that callers are told of, in the order of the contract: fields, attributes, element-wise, series,
-/// over the population, and those that this build lacks.
+/// over the population.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
     TABLES.into_iter().flatten()
 }

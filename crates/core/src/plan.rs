@@ -396,6 +396,8 @@ pub enum Op {
     TextStartsWith(TextSource, Arc<str>),
     /// Whether the text is not known.
     TextIsNull(TextSource),
+    /// Whether the symbol belongs to the universe of this name.
+    InUniverse(Arc<str>),
     /// Element-wise, one input.
     Unary(Unary),
     /// Element-wise, two inputs.
@@ -587,6 +589,13 @@ impl Plan {
             .filter_map(|n| if let Op::Benchmark(symbol, _) = &n.op { Some(symbol) } else { None })
     }
 
+    /// The universes that expressions name, each once.
+    #[must_use]
+    pub fn universes(&self) -> impl Iterator<Item = &Arc<str>> {
+        // Equal nodes are one, so no name comes twice.
+        self.nodes.iter().filter_map(|n| if let Op::InUniverse(id) = &n.op { Some(id) } else { None })
+    }
+
     /// Whether anything in it looks across symbols.
     #[must_use]
     pub fn is_cross_sectional(&self) -> bool {
@@ -641,7 +650,7 @@ impl Plan {
     #[must_use]
     pub fn touches_attributes(&self) -> bool {
         self.nodes.iter().any(|n| match &n.op {
-            Op::Attribute(_) => true,
+            Op::Attribute(_) | Op::InUniverse(_) => true,
             Op::Text(s)
             | Op::TextIn(s, _)
             | Op::TextContains(s, _)

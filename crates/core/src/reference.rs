@@ -265,7 +265,8 @@ fn series_node(node: &Node, inputs: &[(&Node, &Values)], bars: &SeriesBars, leng
         | Op::TextIn(..)
         | Op::TextContains(..)
         | Op::TextStartsWith(..)
-        | Op::TextIsNull(_) => vec![None; rows],
+        | Op::TextIsNull(_)
+        | Op::InUniverse(_) => vec![None; rows],
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use crate::bar::Field;
 use crate::block::WIDTH;
+use crate::named::is_default;
 use crate::panel::{Panel, Tile};
 use crate::scan::UniverseSelector;
 use crate::snapshot::Snapshot;
@@ -39,7 +40,15 @@ pub fn select(selector: &UniverseSelector, snapshot: &Snapshot) -> Selection {
         })
     };
     let volumes = || per_lane(&snapshot.daily, dollar_volume);
-    let population = named.narrowed(selector, &snapshot.universe, snapshot.newest(), closes, volumes);
+    let mut population = named.narrowed(selector, &snapshot.universe, snapshot.newest(), closes, volumes);
+    if !is_default(&selector.universe) {
+        let mut members = population.members().to_vec();
+        match snapshot.named.members(&selector.universe, snapshot) {
+            Some(named) => keep(&mut members, named.iter().copied()),
+            None => members.fill(false),
+        }
+        population = Population::new(members);
+    }
     Selection { population, unknown_symbols: named.unknown_symbols }
 }
 
@@ -240,6 +249,7 @@ mod tests {
             universe: Arc::new(universe),
             daily: panel.clone(),
             daily_raw: panel,
+            named: Arc::default(),
             daily_paid: Arc::default(),
             held: Arc::new(Held::default()),
             provider: "test".into(),

@@ -173,6 +173,7 @@ pub fn of_stranger(plan: &Plan, node: NodeId) -> f64 {
     match &asked.op {
         Op::Constant(value) => *value,
         Op::TextIsNull(_) => 1.0,
+        Op::InUniverse(_) => 0.0,
         Op::Unary(op) => scalar::unary(*op, input(0)),
         Op::Binary(op) => scalar::binary(*op, input(0), input(1)),
         Op::Round(digits) => scalar::round(*digits, input(0)),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use crate::named::Named;
 use crate::panel::Panel;
 use crate::scan::Adjustment;
 use crate::symbol::SymbolId;
@@ -98,6 +99,8 @@ pub struct Snapshot {
     pub point_in_time: bool,
     /// The symbols and their attributes.
     pub universe: Arc<Universe>,
+    /// The universes that have a name.
+    pub named: Arc<Named>,
     /// Daily bars adjusted for splits.
     pub daily: Arc<Panel>,
     /// Daily bars as they traded; the same panel where no split applies.

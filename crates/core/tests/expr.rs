@@ -160,7 +160,7 @@ fn every_reason_has_its_place() {
         ("rank(close)@1w > 1", &[(R::CrossSectionInSeries, 0, 11, "")]),
         ("sma(close@1w, 5) > 1", &[(R::SeriesRequired, 4, 12, "")]),
         ("beta(20)@1w > 1", &[(R::Unimplemented, 0, 8, "")]),
-        ("in_universe('sp500')", &[(R::Unimplemented, 0, 11, "")]),
+        ("in_universe(sector)", &[(R::TypeMismatch, 12, 18, "")]),
     ];
     for (text, expected) in cases {
         let found = errors(&filter(text));
@@ -178,8 +178,8 @@ fn longer_bars_may_stand_among_shorter_ones() {
 
 #[test]
 fn only_what_is_absent_is_unimplemented() {
-    assert_eq!(plan(&filter("in_universe('sp500')")).unwrap_err().kind(), Kind::Unimplemented);
-    assert_eq!(plan(&filter("in_universe('sp500') or clos > 1")).unwrap_err().kind(), Kind::BadRequest);
+    assert_eq!(plan(&filter("beta(20)@1w > 1")).unwrap_err().kind(), Kind::Unimplemented);
+    assert_eq!(plan(&filter("beta(20)@1w > 1 or clos > 1")).unwrap_err().kind(), Kind::BadRequest);
     let spec =
         ScanSpec { timeframe: Timeframe::Week, session: SessionHours::Extended, ..ScanSpec::default() };
     let error = plan(&spec).unwrap_err();

@@ -281,6 +281,7 @@ fn snapshot() -> Snapshot {
         universe,
         daily: Arc::new(adjusted),
         daily_raw: Arc::new(raw),
+        named: Arc::default(),
         daily_paid: Arc::default(),
         held: Arc::new(Held::default()),
         provider: "test".into(),

@@ -13,6 +13,7 @@ use panscan_core::calendar::Calendar;
 use panscan_core::cross;
 use panscan_core::diagnostic::{Diagnostic, Reason};
 use panscan_core::history::{HistoryBars, HistoryJob, SessionRows};
+use panscan_core::named::is_default;
 use panscan_core::plan::{NodeId, Plan};
 use panscan_core::port::{Cancel, Errand};
 use panscan_core::rank::RankedRows;
@@ -219,6 +220,11 @@ impl Engine {
         let scan = ScanRequest { spec: request.spec, ..ScanRequest::default() };
         self.check(&scan)?;
         let plan = self.0.plans.get(&scan.spec)?;
+        if !is_default(&scan.spec.universe.universe) || plan.universes().next().is_some() {
+            return Err(EngineError::Unimplemented {
+                what: "a named universe over many sessions".to_owned(),
+            });
+        }
         self.0.parts.compute.rouse();
         let number = self.0.scans.fetch_add(1, Ordering::Relaxed);
         let planned = started.elapsed();

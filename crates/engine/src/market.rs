@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use panscan_core::block::Block;
 use panscan_core::calendar::Calendar;
+use panscan_core::named::{Definition, Named};
 use panscan_core::panel::{Panel, Split, Splits};
 use panscan_core::plan::Digest;
 use panscan_core::port::{
@@ -31,6 +32,7 @@ use crate::plans::Plans;
 use crate::prefetch::{Prefetch, PrefetchStats};
 use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
+use crate::statistics::Statistics;
 use crate::unserved::Unserved;
 use crate::wide::Kept;
 
@@ -68,6 +70,8 @@ pub(crate) struct Inner {
     /// Days that the provider does not serve.
     pub(crate) unserved: Unserved,
     pub(crate) state: Mutex<State>,
+    /// Statistics of groups that were worked out.
+    pub(crate) statistics: Statistics,
     /// Held while a symbol's own block is read, joined with new bars and written back.
     pub(crate) joining: Mutex<()>,
     pub(crate) intraday: Intraday,
@@ -94,6 +98,8 @@ pub(crate) struct Inner {
 /// What is held; changed by one task at a time.
 pub(crate) struct State {
     pub(crate) universe: Arc<Universe>,
+    /// Universes that have a name.
+    pub(crate) named: Arc<[Definition]>,
     /// As the provider lists them.
     pub(crate) listings: Vec<Listing>,
     pub(crate) splits: Arc<Splits>,
@@ -198,6 +204,7 @@ impl Engine {
         let instance = Digest::of(&format!("{market} {}", started.as_nanos()));
         let state = State {
             universe: Arc::new(universe(&listings, &[], &parts.attributes, 1, now)),
+            named: Arc::from([]),
             listings,
             splits: Arc::new(Splits::new(&splits)),
             splits_listed: splits,
@@ -220,6 +227,7 @@ impl Engine {
             prefetch: Prefetch::new(config.prefetch),
             unserved: Unserved::default(),
             state: Mutex::new(state),
+            statistics: Statistics::default(),
             joining: Mutex::new(()),
             intraday: Intraday::new(config.workers),
             paying: Mutex::new(()),
@@ -378,6 +386,7 @@ impl Engine {
             history_start: start,
             point_in_time: latest,
             universe,
+            named: Arc::new(Named::new(state.named.clone())),
             daily,
             daily_raw: raw,
             daily_paid: Arc::default(),

@@ -12,6 +12,7 @@ use panscan_core::suspicion::volume_spikes;
 use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{SessionDate, Timestamp};
 use panscan_core::universe::Universe;
+use tokio::sync::watch;
 
 use crate::corporate;
 use crate::notes::RefusedNote;
@@ -114,11 +115,18 @@ pub(crate) struct Resident {
     current: ArcSwapOption<Published>,
     kept: Mutex<VecDeque<Arc<Published>>>,
     ttl: Duration,
+    /// The epoch of the newest.
+    told: watch::Sender<u64>,
 }
 
 impl Resident {
     pub(crate) fn new(ttl: Duration) -> Self {
-        Self { current: ArcSwapOption::empty(), kept: Mutex::new(VecDeque::new()), ttl }
+        Self {
+            current: ArcSwapOption::empty(),
+            kept: Mutex::new(VecDeque::new()),
+            ttl,
+            told: watch::Sender::new(0),
+        }
     }
 
     /// The newest; one atomic load.
@@ -129,7 +137,14 @@ impl Resident {
     /// Makes a snapshot the newest one.
     pub(crate) fn publish(&self, published: Arc<Published>) {
         self.keep(published.clone());
+        let epoch = published.snapshot.epoch;
         self.current.store(Some(published));
+        self.told.send_replace(epoch);
+    }
+
+    /// Tells the epoch of each newest one.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.told.subscribe()
     }
 
     /// Makes a snapshot one that can be pinned, without making it the newest.

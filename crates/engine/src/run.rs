@@ -7,6 +7,7 @@ use std::time::Duration;
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Counts, Missing};
 use panscan_core::diagnostic::{Diagnostic, Reason};
+use panscan_core::expr::{PlanError, unknown_universes};
 use panscan_core::plan::Plan;
 use panscan_core::port::{Cancel, Errand, Memo, ScanJob, SourceError};
 use panscan_core::rank::RankedRows;
@@ -201,6 +202,7 @@ impl Engine {
         let planned = started.elapsed();
 
         let published = self.pin(&request.pin).await?;
+        known_universes(&request.spec, &plan, &published)?;
         if request.pin == Pin::Newest && !request.plan_only && plan.touches_bars() {
             let bars = if plan.is_recursive() { u32::MAX } else { plan.bars_read() };
             let symbols = &plan.universe.symbols;
@@ -321,10 +323,6 @@ impl Engine {
     }
 
     pub(crate) fn check(&self, request: &ScanRequest) -> Result<(), EngineError> {
-        let universe = request.spec.universe.universe.as_str();
-        if !universe.is_empty() && universe != "default" {
-            return Err(EngineError::NotFound { what: "universe", name: format!("universes/{universe}") });
-        }
         if request.precision == Precision::F32 {
             return Err(EngineError::Unimplemented { what: "precision F32".to_owned() });
         }
@@ -521,6 +519,24 @@ impl Engine {
             .map_err(|error| EngineError::Internal(format!("the computation ended: {error}")))?
             .map_err(EngineError::from)
     }
+}
+
+/// Whether the snapshot has every universe that a scan names.
+pub(crate) fn known_universes(
+    spec: &ScanSpec,
+    plan: &Plan,
+    published: &Published,
+) -> Result<(), EngineError> {
+    let named = &published.snapshot.named;
+    let id = &spec.universe.universe;
+    if !named.knows(id) {
+        return Err(EngineError::NotFound { what: "universe", name: format!("universes/{id}") });
+    }
+    if plan.universes().all(|id| named.knows(id)) {
+        return Ok(());
+    }
+    let known: Vec<&str> = named.names().collect();
+    Err(PlanError { errors: unknown_universes(spec, &known) }.into())
 }
 
 /// When fetching stops so that rows still arrive: 10 % (at least 20 ms) before the deadline.

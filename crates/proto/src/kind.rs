@@ -37,6 +37,7 @@ pub fn code(kind: Kind) -> Code {
         Kind::BadRequest => Code::InvalidArgument,
         Kind::NotFound => Code::NotFound,
         Kind::AlreadyExists => Code::AlreadyExists,
+        Kind::Conflict => Code::Aborted,
         Kind::Precondition => Code::FailedPrecondition,
         Kind::OutOfRange => Code::OutOfRange,
         Kind::Busy => Code::ResourceExhausted,
@@ -59,7 +60,8 @@ pub fn kind(code: Code) -> Option<Kind> {
         Code::InvalidArgument => Kind::BadRequest,
         Code::NotFound => Kind::NotFound,
         Code::AlreadyExists => Kind::AlreadyExists,
-        Code::FailedPrecondition | Code::Aborted => Kind::Precondition,
+        Code::FailedPrecondition => Kind::Precondition,
+        Code::Aborted => Kind::Conflict,
         Code::OutOfRange => Kind::OutOfRange,
         Code::ResourceExhausted => Kind::Busy,
         Code::DeadlineExceeded => Kind::Timeout,
@@ -369,10 +371,11 @@ fn cut(mut text: String, bytes: usize) -> String {
 mod tests {
     use super::*;
 
-    const KINDS: [Kind; 14] = [
+    const KINDS: [Kind; 15] = [
         Kind::BadRequest,
         Kind::NotFound,
         Kind::AlreadyExists,
+        Kind::Conflict,
         Kind::Precondition,
         Kind::OutOfRange,
         Kind::Busy,

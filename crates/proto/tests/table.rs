@@ -43,6 +43,7 @@ fn snapshot(symbols: usize) -> Snapshot {
         universe,
         daily: Arc::new(panel),
         daily_raw: Arc::new(raw),
+        named: Arc::default(),
         daily_paid: Arc::default(),
         held: Arc::default(),
         provider: "test".into(),

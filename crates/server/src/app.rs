@@ -9,6 +9,7 @@ use panscan_cache::{
     CacheError, RedisAddress, RedisConfig, RedisReport, RedisScripts, Tiers, TiersConfig, probe,
 };
 use panscan_core::Kind;
+use panscan_core::catalog::{Catalog, CatalogError};
 use panscan_core::limit::Quota;
 use panscan_core::port::{BarSource, Clock, Pending, SourceError};
 use panscan_core::universe::Listing;
@@ -19,7 +20,7 @@ use panscan_fetch::{
     Connections, FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Scripts, SharedLimit,
     WithFiles, Yahoo, YahooConfig,
 };
-use panscan_universe::{UniverseError, read_universe_file};
+use panscan_universe::{Store, UniverseError, read_universe_file};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{FixedClock, ProviderClock, SystemClock};
 use crate::config::{ClockSetting, Provider, Settings};
 use crate::host::{Host, Phase};
+use crate::record::Record;
 use crate::rpc;
 
 /// The provider's own address.
@@ -58,6 +60,9 @@ pub enum AppError {
     /// The universe file cannot be read.
     #[error(transparent)]
     Universe(#[from] UniverseError),
+    /// The catalog's database cannot be used.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
     /// The compute threads cannot be started.
     #[error(transparent)]
     Compute(#[from] CpuError),
@@ -79,6 +84,8 @@ impl AppError {
         match self {
             Self::Engine(EngineError::Source(SourceError::Key { .. })) => Kind::Denied,
             Self::Engine(error) => error.kind(),
+            // Before anything is served it is a setting that is wrong, or a server that is not up.
+            Self::Catalog(_) => Kind::Precondition,
             Self::Bind { .. } | Self::Store(_) | Self::Universe(_) | Self::Backend => Kind::Precondition,
             Self::Compute(_) | Self::Fetch(_) => Kind::Internal,
         }
@@ -106,11 +113,12 @@ pub async fn start(settings: &Settings) -> Result<Running, AppError> {
     if settings.compute.backend == Some(panscan_core::scan::Backend::Cuda) {
         return Err(AppError::Backend);
     }
-    let attributes = attributes(settings.data.universe.as_deref())?;
+    let imported = attributes(settings.data.universe.as_deref())?;
     let addr = settings.server.listen;
     let listener = TcpListener::bind(addr).await.map_err(|source| AppError::Bind { addr, source })?;
     let grpc = listener.local_addr().map_err(|source| AppError::Bind { addr, source })?;
     let store = store(Some(settings.tiers.store.clone()), settings)?;
+    let catalog = catalog(settings).await?;
     let source = source(settings, Ledger::Kept)?;
     let compute = Arc::new(CpuBackend::new(settings.compute.threads)?);
 
@@ -128,10 +136,15 @@ pub async fn start(settings: &Settings) -> Result<Running, AppError> {
             clock
         }
     };
+    if let Some(listings) = imported {
+        catalog.import(listings, clock.now()).await?;
+    }
+    let attributes = catalog.imported().await?.into();
+    let record = Record { catalog: catalog.clone(), clock: clock.clone() };
     let parts = Parts { source, store: store.clone(), compute, clock, attributes };
     let shown = settings.shown.iter().map(|s| (s.entry.name.to_owned(), s.value.clone(), s.origin.as_str()));
-    let host = Host::new(settings.flow.batch_rows, shown.collect());
-    tasks.push(until(&stop, start_engine(host.clone(), parts, engine_config(settings))));
+    let host = Host::new(catalog, settings.flow.batch_rows, shown.collect());
+    tasks.push(until(&stop, start_engine(host.clone(), parts, engine_config(settings), record)));
     tasks.push(tokio::spawn(rpc::serve(listener, host.clone(), stop.clone())));
     Ok(Running { grpc, host, stop, tasks, store, grace: settings.server.drain_grace })
 }
@@ -357,8 +370,19 @@ pub fn store(dir: Option<PathBuf>, settings: &Settings) -> Result<Arc<Tiers>, Ap
     })?))
 }
 
-fn attributes(path: Option<&Path>) -> Result<Arc<[Listing]>, AppError> {
-    let Some(path) = path else { return Ok(Arc::from([])) };
+/// The catalog: the database that the settings name, or one in the store's folder.
+async fn catalog(settings: &Settings) -> Result<Arc<dyn Catalog>, AppError> {
+    let tiers = &settings.tiers;
+    let url = match &tiers.database {
+        Some(url) => url.expose().to_owned(),
+        None => Store::url_in(&tiers.store),
+    };
+    Ok(Arc::new(Store::open(&url).await?))
+}
+
+/// The attributes of a universe file, where one is named.
+fn attributes(path: Option<&Path>) -> Result<Option<Vec<Listing>>, AppError> {
+    let Some(path) = path else { return Ok(None) };
     let import = read_universe_file(path)?;
     if !import.unknown_columns.is_empty() {
         tracing::info!(columns = ?import.unknown_columns, file = %path.display(), "columns are not used");
@@ -366,7 +390,7 @@ fn attributes(path: Option<&Path>) -> Result<Arc<[Listing]>, AppError> {
     for row in &import.rejected {
         tracing::warn!(line = row.line, why = row.reason, file = %path.display(), "row is left out");
     }
-    Ok(import.listings.into())
+    Ok(Some(import.listings))
 }
 
 fn engine_config(settings: &Settings) -> EngineConfig {
@@ -390,13 +414,16 @@ fn engine_config(settings: &Settings) -> EngineConfig {
 }
 
 /// Tries until it works, and then keeps what is held up to date. A key that the provider refuses is an operator's matter and said so at once.
-async fn start_engine(host: Arc<Host>, parts: Parts, config: EngineConfig) {
+async fn start_engine(host: Arc<Host>, parts: Parts, config: EngineConfig, record: Record) {
     let mut wait = START_AGAIN;
     loop {
         match Engine::start(parts.clone(), config.clone()).await {
             Ok(engine) => {
+                record.recall(&engine).await;
                 host.ready(engine.clone());
-                return engine.refresh().await;
+                let follow = record.follow(engine.clone());
+                tokio::join!(engine.refresh(), follow);
+                return;
             }
             Err(error) => {
                 let fatal = matches!(error, EngineError::Source(SourceError::Key { .. }));

@@ -172,6 +172,8 @@ pub struct DataSettings {
 pub struct TierSettings {
     /// Folder of the file tier.
     pub store: PathBuf,
+    /// URL of the catalog's database, maybe with a password; unset is SQLite in the folder.
+    pub database: Option<Secret>,
     /// Bound of the tier of decoded columns, bytes.
     pub l1_bytes: u64,
     /// Bound of the compressed tier in memory, bytes.
@@ -511,6 +513,7 @@ fn data(layers: &mut Layers<'_>) -> DataSettings {
 fn tiers(layers: &mut Layers<'_>) -> TierSettings {
     TierSettings {
         store: path(layers, &names::STORE),
+        database: layers.find(&names::DATABASE_URL, value::database),
         l1_bytes: layers.get(&names::L1_BYTES, value::bytes),
         l2_bytes: layers.get(&names::L2_BYTES, value::bytes),
         l3_bytes: layers.get(&names::L3_BYTES, value::bytes),
@@ -571,10 +574,6 @@ fn later(layers: &mut Layers<'_>) {
     layers.get(&names::PEERS, value::words);
     layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
     layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
-    layers.find(&names::DATABASE_URL, |text| match text.split_once(':') {
-        Some(("sqlite" | "postgres", _)) => Ok(()),
-        _ => Err("expected a sqlite: or postgres: URL".to_owned()),
-    });
     let day = Duration::from_secs(86_400);
     layers.get(&names::TTL_SECTOR, value::duration_in(second, 365 * day));
     layers.get(&names::TTL_SNAPSHOT, value::duration_in(Duration::ZERO, 3_600 * second));

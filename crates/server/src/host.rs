@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use panscan_core::catalog::Catalog;
 use panscan_engine::{Engine, EngineError};
 use tokio::sync::watch;
 
@@ -24,6 +25,8 @@ pub struct Host {
     why: Mutex<String>,
     draining: AtomicBool,
     phase: watch::Sender<Phase>,
+    /// What outlives the process besides bars.
+    pub catalog: Arc<dyn Catalog>,
     /// Rows per message where a request does not say.
     pub batch_rows: usize,
     /// The effective settings, with where each came from; secrets are masked.
@@ -33,12 +36,17 @@ pub struct Host {
 impl Host {
     /// One whose engine is not there yet.
     #[must_use]
-    pub fn new(batch_rows: usize, config: Vec<(String, String, &'static str)>) -> Arc<Self> {
+    pub fn new(
+        catalog: Arc<dyn Catalog>,
+        batch_rows: usize,
+        config: Vec<(String, String, &'static str)>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             engine: ArcSwapOption::empty(),
             why: Mutex::new("the server is starting".to_owned()),
             draining: AtomicBool::new(false),
             phase: watch::Sender::new(Phase::Starting),
+            catalog,
             batch_rows,
             config,
         })

@@ -11,6 +11,7 @@ mod cli;
 mod clock;
 mod config;
 mod host;
+mod record;
 mod rpc;
 
 use std::process::ExitCode;

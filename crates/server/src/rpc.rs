@@ -9,9 +9,13 @@ mod frames;
 mod history;
 mod indicators;
 mod market_data;
+mod named;
+mod saved;
 mod scanner;
+mod statistics;
 mod status;
 mod universes;
+mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;

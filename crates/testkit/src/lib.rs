@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod parity;
 pub mod plan;
+pub mod postgres;
 pub mod proxy;
 pub mod recorded;
 pub mod redis;

@@ -190,6 +190,7 @@ impl World {
             universe: Arc::new(universe),
             daily: Arc::new(daily),
             daily_raw: Arc::new(daily_raw),
+            named: Arc::default(),
             daily_paid: Arc::default(),
             held: Arc::new(Held { market: vec![true; sessions.len()], ..Held::default() }),
             provider: "test".into(),

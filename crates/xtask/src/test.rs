@@ -69,6 +69,7 @@ pub(crate) fn run(parts: Parts) -> Result<(), String> {
 /// nextest where it is installed; the plain runner needs no installation and runs the same tests.
 fn rust() -> Result<Tally, String> {
     redis()?;
+    postgres();
     if answers("cargo", &["nextest", "--version"]) {
         let report = root().join("target/nextest/default/junit.xml");
         // an old report must not speak for a run that did not get to its own
@@ -101,6 +102,22 @@ fn redis() -> Result<(), String> {
     sh.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
     step("install redis-server from the system's packages", &mut sh)
         .map_err(|fault| format!("{fault}; install redis-server 7 or newer and try again"))
+}
+
+/// The catalog is tested in a real PostgreSQL, too; where it is missing it is installed from the system's packages. A
+/// system without it runs the rest, and the tests say what they skip.
+fn postgres() {
+    let installed = || fs::read_dir("/usr/lib/postgresql").is_ok_and(|found| found.count() > 0);
+    if installed() || !answers("apt-get", &["--version"]) {
+        return;
+    }
+    let install = "apt-get install -y -q --no-install-recommends postgresql";
+    let script = format!("{install} || {{ apt-get update -q && {install}; }}");
+    let mut sh = command("sh", &["-c", &script]);
+    sh.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+    if let Err(fault) = step("install postgresql from the system's packages", &mut sh) {
+        println!("xtask: {fault}; tests of the catalog in PostgreSQL are skipped");
+    }
 }
 
 /// Tests that are left out on purpose, with the reason that stands at them: the runners only count them.

@@ -99,66 +99,50 @@ pub(crate) enum ExprKind {
 impl Expr {
     /// Calls `each` with every function that is called.
     pub(crate) fn calls(&self, each: &mut dyn FnMut(&str)) {
-        match &self.kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
-            ExprKind::Call { name, args, .. } => {
+        self.walk(&mut |expr| {
+            if let ExprKind::Call { name, .. } = &expr.kind {
                 each(name);
-                args.iter().for_each(|a| a.value.calls(each));
             }
-            ExprKind::List(items) => items.iter().for_each(|e| e.calls(each)),
-            ExprKind::Negate(x)
-            | ExprKind::Not(x)
-            | ExprKind::Lag(x, _)
-            | ExprKind::Member { value: x, .. }
-            | ExprKind::At { value: x, .. } => x.calls(each),
-            ExprKind::Chain(first, rest) => {
-                first.calls(each);
-                rest.iter().for_each(|(_, e)| e.calls(each));
-            }
-            ExprKind::Power(a, b) | ExprKind::Compare(_, a, b) | ExprKind::Crosses(_, a, b) => {
-                a.calls(each);
-                b.calls(each);
-            }
-            ExprKind::In { value, list, .. } => {
-                value.calls(each);
-                list.iter().for_each(|e| e.calls(each));
-            }
-            ExprKind::Between(x, low, high) => {
-                x.calls(each);
-                low.calls(each);
-                high.calls(each);
-            }
-        }
+        });
     }
 
     /// Calls `each` with every name that is read, functions not counted.
     pub(crate) fn names(&self, each: &mut dyn FnMut(&str, Span)) {
+        self.walk(&mut |expr| {
+            if let ExprKind::Name(name) = &expr.kind {
+                each(name, expr.span);
+            }
+        });
+    }
+
+    /// Calls `each` with this expression and with all below it, in the order of the text.
+    pub(crate) fn walk(&self, each: &mut dyn FnMut(&Self)) {
+        each(self);
         match &self.kind {
-            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) => {}
-            ExprKind::Name(name) => each(name, self.span),
-            ExprKind::Call { args, .. } => args.iter().for_each(|a| a.value.names(each)),
-            ExprKind::List(items) => items.iter().for_each(|e| e.names(each)),
+            ExprKind::Number(_) | ExprKind::Text(_) | ExprKind::Bool(_) | ExprKind::Name(_) => {}
+            ExprKind::Call { args, .. } => args.iter().for_each(|a| a.value.walk(each)),
+            ExprKind::List(items) => items.iter().for_each(|e| e.walk(each)),
             ExprKind::Negate(x)
             | ExprKind::Not(x)
             | ExprKind::Lag(x, _)
             | ExprKind::Member { value: x, .. }
-            | ExprKind::At { value: x, .. } => x.names(each),
+            | ExprKind::At { value: x, .. } => x.walk(each),
             ExprKind::Chain(first, rest) => {
-                first.names(each);
-                rest.iter().for_each(|(_, e)| e.names(each));
+                first.walk(each);
+                rest.iter().for_each(|(_, e)| e.walk(each));
             }
             ExprKind::Power(a, b) | ExprKind::Compare(_, a, b) | ExprKind::Crosses(_, a, b) => {
-                a.names(each);
-                b.names(each);
+                a.walk(each);
+                b.walk(each);
             }
             ExprKind::In { value, list, .. } => {
-                value.names(each);
-                list.iter().for_each(|e| e.names(each));
+                value.walk(each);
+                list.iter().for_each(|e| e.walk(each));
             }
             ExprKind::Between(x, low, high) => {
-                x.names(each);
-                low.names(each);
-                high.names(each);
+                x.walk(each);
+                low.walk(each);
+                high.walk(each);
             }
         }
     }

@@ -214,15 +214,7 @@ impl Lowering {
         }
         sound &= self.one_is_series(definition, &checked, span);
         sound &= self.in_order(definition, &checked, span);
-        if let Body::Absent(_) = definition.body {
-            self.absent(definition, name_span);
-            return unknown_value(definition, &checked);
-        }
         if let Body::Members(_) = definition.body {
-            if !definition.is_present() {
-                self.absent(definition, name_span);
-                sound = false;
-            }
             let bound = Bound { definition, arguments: checked, sound };
             return Typed::new(What::Multi(Arc::new(bound)), None, Shape::Series);
         }
@@ -354,6 +346,11 @@ impl Lowering {
                 _ => self.apply(Op::Unary(Unary::IsNull), &[&x], What::Bool),
             },
             (Body::If, Some(condition)) => self.choice(span, &condition, &arguments),
+            (Body::InUniverse, Some(name)) => {
+                let What::Literal(id) = name.what else { return unknown_value(definition, &arguments) };
+                let id = id.strip_prefix("universes/").unwrap_or(&id);
+                self.text_operation(Op::InUniverse(Arc::from(id)))
+            }
             (Body::Contains | Body::StartsWith, Some(text)) => {
                 let (What::Text(source), Some(What::Literal(part))) = (text.what, second.map(|v| v.what))
                 else {

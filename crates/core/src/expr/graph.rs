@@ -148,7 +148,8 @@ impl Graph {
             | Op::TextIn(..)
             | Op::TextContains(..)
             | Op::TextStartsWith(..)
-            | Op::TextIsNull(_) => (Shape::Scalar, Stage::Attribute),
+            | Op::TextIsNull(_)
+            | Op::InUniverse(_) => (Shape::Scalar, Stage::Attribute),
             _ => (
                 below().map(|n| n.shape).fold(Shape::Constant, mix),
                 match below().map(|n| n.stage).max() {
@@ -193,6 +194,7 @@ impl Graph {
             | Op::TextContains(..)
             | Op::TextStartsWith(..)
             | Op::TextIsNull(_)
+            | Op::InUniverse(_)
             | Op::Unary(Unary::Not | Unary::IsNull)
             | Op::Binary(
                 Binary::Less

@@ -9,6 +9,7 @@ use super::error::{ERRORS_MAX, ExprError, ExprReason, Fault, PlanError, Span};
 use super::graph::Graph;
 use super::lower::Lowering;
 use super::parser::{Parsed, is_keyword, is_name, parse};
+use super::suggest::nearest;
 use super::text::normal;
 use super::typed::{Typed, What};
 use crate::error::shortened;
@@ -16,6 +17,7 @@ use crate::indicator::{self, FunctionKind};
 use crate::plan::{Binary, Digest, NODES_MAX, NodeId, Op, Output, Plan, Shape, Stage, ValueKind};
 use crate::scan::{BarSelection, LIMIT_MAX, MissingFactor, ScanSpec, SessionHours};
 use crate::time::Timeframe;
+use crate::universe::TextAttribute;
 
 /// Columns, and definitions, at most.
 const NAMED_MAX: usize = 64;
@@ -143,6 +145,14 @@ impl<'s> Planner<'s> {
         self.errors.push((role, usize::MAX, ExprError::of_field(field, reason, message)));
     }
 
+    /// Reports what should be a group attribute, with the nearest that is one.
+    fn report_group(&mut self, role: Role, field: &str, text: &str) {
+        let groups = TextAttribute::ALL.into_iter().filter(|a| a.is_group()).map(TextAttribute::name);
+        let mut error = ExprError::of_field(field, ExprReason::GroupRequired, GROUP_WANTED);
+        error.suggestion = nearest(&text.to_ascii_lowercase(), groups).unwrap_or_default().to_owned();
+        self.errors.push((role, usize::MAX, error));
+    }
+
     /// What is not an expression.
     fn check_fields(&mut self) {
         let (spec, daily_only) = (self.spec, self.daily_only);
@@ -166,7 +176,7 @@ impl<'s> Planner<'s> {
             self.report_field(Role::Other, "scan.limit", ExprReason::OutOfRange, message);
         }
         if !spec.group_by.is_empty() && group_attribute(&spec.group_by.to_ascii_lowercase()).is_none() {
-            self.report_field(Role::Other, "scan.group_by", ExprReason::GroupRequired, GROUP_WANTED);
+            self.report_group(Role::Other, "scan.group_by", &spec.group_by);
         }
         if spec.limit_per_group > 0 && spec.group_by.is_empty() {
             let message = "limits rows per group, and the scan has no group_by; set it, e.g. to sector";
@@ -206,7 +216,7 @@ impl<'s> Planner<'s> {
                 wrong("winsorize", ExprReason::OutOfRange, message);
             }
             if !factor.by.is_empty() && group_attribute(&factor.by.to_ascii_lowercase()).is_none() {
-                wrong("by", ExprReason::GroupRequired, GROUP_WANTED.to_owned());
+                self.report_group(Role::Factor, &format!("scan.factors[{i}].by"), &factor.by);
             }
         }
     }

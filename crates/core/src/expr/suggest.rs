@@ -3,8 +3,9 @@
 /// Edits at most between a name and what is suggested for it.
 const DISTANCE_MAX: usize = 2;
 
-/// The nearest of the candidates; the first of equals.
-pub(crate) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+/// The nearest of the candidates within two edits; the first of equals.
+#[must_use]
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // A name is never edited away altogether.
     let limit = DISTANCE_MAX.min(name.chars().count().saturating_sub(1).max(1));
     let near = |c: &'c str| {

@@ -173,6 +173,7 @@ pub(crate) fn operation(op: &Op, is_bool: bool, inputs: &[&Phrase], under: Optio
         (Op::TextIn(from, texts), _) => text_in(*from, texts, false),
         (Op::TextContains(from, text), _) => call("contains", &[source(*from), &literal(text)]),
         (Op::TextStartsWith(from, text), _) => call("starts_with", &[source(*from), &literal(text)]),
+        (Op::InUniverse(id), _) => call("in_universe", &[&literal(id)]),
         (Op::TextIsNull(from), _) => call("is_null", &[source(*from)]),
         (Op::Unary(Unary::Not), [x]) => match under {
             Some(Op::TextIn(from, texts)) => text_in(*from, texts, true),

@@ -1,6 +1,6 @@
 //! Fields of bars and attributes of symbols.
 
-use super::{Body, Definition, FunctionKind};
+use super::{Body, Definition, FunctionKind, Parameter, ParameterKind};
 use crate::bar::Field;
 use crate::plan::{NumberAttribute, TextSource};
 use crate::universe::TextAttribute;
@@ -93,4 +93,16 @@ pub(super) const TABLE: &[Definition] = &[
         "count",
     ),
     number("active", NumberAttribute::Active, "whether it is still listed", "bool"),
+    Definition {
+        parameters: &[Parameter::new("id", ParameterKind::Literal)],
+        kind: FunctionKind::Attribute,
+        body: Body::InUniverse,
+        examples: &["in_universe('default')"],
+        ..field(
+            "in_universe",
+            Field::Close,
+            "whether the symbol belongs to that universe, as of the scan",
+            "bool",
+        )
+    },
 ];

@@ -30,6 +30,17 @@ pub fn page(asked: i32, skip: usize, total: usize) -> Result<(Range<usize>, bool
     found.or((begin..end, end < total))
 }
 
+/// Entries of a page of such a list.
+///
+/// # Errors
+///
+/// A page size below 0.
+pub fn page_size_of_list(asked: i32) -> Result<usize, Violations> {
+    let mut found = Violations::default();
+    let size = page_size(&mut found, asked, PAGE_DEFAULT, PAGE_MAX);
+    found.or(size)
+}
+
 /// An entry of the registry as callers read it.
 #[must_use]
 pub fn function(definition: &Definition) -> v1::Function {

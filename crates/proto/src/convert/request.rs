@@ -105,8 +105,13 @@ pub(super) fn snapshot(found: &mut Violations, id: &str) -> Option<SnapshotId> {
 
 impl From<&ScanRequest> for v1::ScanUniverseRequest {
     fn from(request: &ScanRequest) -> Self {
+        let scan = match &request.saved_scan {
+            // Over a saved scan, a default that was filled in would override what is saved.
+            Some(_) => super::saved::sparse(&request.spec),
+            None => (&request.spec).into(),
+        };
         Self {
-            scan: Some((&request.spec).into()),
+            scan: Some(scan),
             saved_scan: request.saved_scan.as_ref().map(|id| format!("scans/{id}")).unwrap_or_default(),
             snapshot_id: request.snapshot.as_ref().map(ToString::to_string).unwrap_or_default(),
             as_of: request.as_of.map(wire_timestamp),

@@ -25,6 +25,14 @@ impl TryFrom<&v1::ScanSpec> for ScanSpec {
     }
 }
 
+/// The scan as far as it can be read, and everything that is wrong with its fields at `at`.
+#[must_use]
+pub fn checked(at: &str, wire: &v1::ScanSpec) -> (ScanSpec, Violations) {
+    let mut found = Violations::default();
+    let spec = scan_spec(&mut found, at, wire);
+    (spec, found)
+}
+
 impl TryFrom<&v1::UniverseSelector> for UniverseSelector {
     type Error = Violations;
 

@@ -104,6 +104,7 @@ pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Sn
         held: Arc::new(Held { market: vec![true; sessions.len()], ..Held::default() }),
         daily: Arc::new(daily),
         daily_raw: Arc::new(raw),
+        named: Arc::default(),
         daily_paid: Arc::default(),
         provider: "bench".into(),
     })

@@ -290,11 +290,11 @@ pub struct ScanArgs {
     /// Ranks smallest first
     #[arg(long)]
     pub asc: bool,
-    /// Most rows
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=50_000))]
-    pub limit: u32,
-    /// Weighted factor of score()
-    #[arg(long, value_name = "NAME=WEIGHT[:E]", help = ABSENT)]
+    /// Most rows [default: 100]
+    #[arg(short = 'n', long, value_parser = clap::value_parser!(u32).range(1..=50_000))]
+    pub limit: Option<u32>,
+    /// Weighted factor of score(), e.g. momentum=0.7 or cheap=-1:close; repeatable
+    #[arg(long, value_name = "NAME=WEIGHT[:E]")]
     pub factor: Vec<String>,
     /// Only this sector; repeatable
     #[arg(long, value_name = "S")]
@@ -308,9 +308,9 @@ pub struct ScanArgs {
     /// Only these symbols: A,B or @FILE with one a line
     #[arg(long, value_name = "A,B|@FILE")]
     pub symbols: Option<String>,
-    /// Interval of the bars
-    #[arg(long, value_name = "TF", default_value = "1d")]
-    pub timeframe: String,
+    /// Interval of the bars [default: 1d]
+    #[arg(long, value_name = "TF")]
+    pub timeframe: Option<String>,
     /// Only data known then: an RFC 3339 instant, or a session date for its end
     #[arg(long, value_name = "T", conflicts_with = "snapshot")]
     pub as_of: Option<String>,
@@ -318,8 +318,11 @@ pub struct ScanArgs {
     #[arg(long, value_name = "ID")]
     pub snapshot: Option<String>,
     /// A saved scan; other flags override it
-    #[arg(long, value_name = "NAME", help = ABSENT)]
+    #[arg(long, value_name = "NAME")]
     pub saved: Option<String>,
+    /// Saves the scan under a new name instead of running it
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["explain", "validate"])]
+    pub save: Option<String>,
     /// What to do about bars that are not held
     #[arg(long, value_enum, default_value_t = Policy::BestEffort)]
     pub policy: Policy,

@@ -48,6 +48,7 @@ impl Exit {
             Kind::BadRequest
             | Kind::NotFound
             | Kind::AlreadyExists
+            | Kind::Conflict
             | Kind::Precondition
             | Kind::OutOfRange
             | Kind::Unimplemented => Self::Invalid,

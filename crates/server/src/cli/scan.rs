@@ -7,6 +7,7 @@ use panscan_client::{
     Timestamp, UniverseSelector,
 };
 use panscan_core::calendar::Calendar;
+use panscan_core::scan::{Factor, FactorTransform};
 use panscan_core::snapshot::SnapshotId;
 
 use super::args::{Format, Policy, ScanArgs};
@@ -19,17 +20,11 @@ use crate::app;
 use crate::config::Settings;
 
 /// Answers up to this many rows are asked for in one message.
-const ROWS_AT_ONCE: u32 = 1_000;
+const ROWS_AT_ONCE: usize = 1_000;
 
 /// Flags of the contract that this build lacks.
 pub fn absent(args: &ScanArgs) -> Option<&'static str> {
-    [
-        (args.watch, "scan --watch"),
-        (!args.factor.is_empty(), "scan --factor"),
-        (args.saved.is_some(), "scan --saved"),
-    ]
-    .into_iter()
-    .find_map(|(given, flag)| given.then_some(flag))
+    [(args.watch, "scan --watch")].into_iter().find_map(|(given, flag)| given.then_some(flag))
 }
 
 /// Runs the scan; the first Ctrl-C ends it where it is.
@@ -65,17 +60,22 @@ async fn perform(args: &ScanArgs, settings: &Settings) -> Result<Exit, Failure> 
 
 /// What the flags say, read.
 struct Wanted {
-    timeframe: Timeframe,
+    timeframe: Option<Timeframe>,
     as_of: Option<Timestamp>,
     history: Option<history::Range>,
     universe: UniverseSelector,
+    factors: Vec<Factor>,
 }
 
 impl Wanted {
     fn read(args: &ScanArgs) -> Result<Self, Failure> {
         let usage = |flag: &str, error: &dyn std::fmt::Display| Failure::Usage(format!("{flag}: {error}"));
         Ok(Self {
-            timeframe: args.timeframe.parse().map_err(|error| usage("--timeframe", &error))?,
+            timeframe: match args.timeframe.as_deref().map(str::parse) {
+                Some(read) => Some(read.map_err(|error| usage("--timeframe", &error))?),
+                None => None,
+            },
+            factors: args.factor.iter().map(|text| factor(text)).collect::<Result<_, _>>()?,
             as_of: args.as_of.as_deref().map(as_of).transpose().map_err(|error| usage("--as-of", &error))?,
             history: args.history.as_deref().map(history::Range::read).transpose()?,
             universe: UniverseSelector {
@@ -101,19 +101,65 @@ fn as_of(text: &str) -> Result<Timestamp, panscan_core::Error> {
     }
 }
 
-/// The scan as the flags say it.
-fn described(args: &ScanArgs, wanted: &Wanted, client: &Client) -> Scan {
+/// Reads `NAME=WEIGHT` of a built-in factor, or `NAME=WEIGHT:EXPRESSION`.
+fn factor(text: &str) -> Result<Factor, Failure> {
+    let usage = || {
+        Failure::Usage(format!(
+            "--factor: {text:?} is no factor; expected e.g. momentum=0.7 or cheap=-1:close"
+        ))
+    };
+    let (name, rest) = text.split_once('=').ok_or_else(usage)?;
+    let (weight, expr) = match rest.split_once(':') {
+        Some((weight, expr)) => (weight, expr.trim().to_owned()),
+        None => (rest, format!("{}()", name.trim())),
+    };
+    Ok(Factor {
+        name: name.trim().to_owned(),
+        expr,
+        weight: weight.trim().parse().ok().filter(|w: &f64| w.is_finite()).ok_or_else(usage)?,
+        transform: FactorTransform::default(),
+        winsorize: 0.0,
+        by: String::new(),
+    })
+}
+
+/// The scan as the flags say it, over `spec`.
+fn described(args: &ScanArgs, wanted: &Wanted, client: &Client, mut spec: ScanSpec) -> Scan {
+    if let Some(filter) = &args.filter {
+        spec.filter.clone_from(filter);
+    }
+    if !args.columns.is_empty() {
+        spec.columns.clone_from(&args.columns);
+    }
+    if let Some(rank_by) = &args.rank_by {
+        spec.rank_by.clone_from(rank_by);
+    }
+    if args.asc {
+        spec.order = Order::Ascending;
+    }
+    if let Some(limit) = args.limit {
+        spec.limit = limit as usize;
+    }
+    if let Some(timeframe) = wanted.timeframe {
+        spec.timeframe = timeframe;
+    }
+    if !wanted.factors.is_empty() {
+        spec.factors.clone_from(&wanted.factors);
+    }
+    let (given, mine) = (&wanted.universe, &mut spec.universe);
+    for (given, mine) in [
+        (&given.symbols, &mut mine.symbols),
+        (&given.sectors, &mut mine.sectors),
+        (&given.exchanges, &mut mine.exchanges),
+    ] {
+        if !given.is_empty() {
+            mine.clone_from(given);
+        }
+    }
+    mine.min_market_cap = given.min_market_cap.or(mine.min_market_cap);
+    let limit = spec.limit;
     let mut request = ScanRequest {
-        spec: ScanSpec {
-            filter: args.filter.clone().unwrap_or_default(),
-            columns: args.columns.clone(),
-            rank_by: args.rank_by.clone().unwrap_or_default(),
-            order: if args.asc { Order::Ascending } else { Order::Descending },
-            limit: args.limit as usize,
-            universe: wanted.universe.clone(),
-            timeframe: wanted.timeframe,
-            ..ScanSpec::default()
-        },
+        spec,
         snapshot: args.snapshot.as_deref().map(|id| SnapshotId(id.into())),
         as_of: wanted.as_of,
         format: Wire::Columns,
@@ -126,8 +172,8 @@ fn described(args: &ScanArgs, wanted: &Wanted, client: &Client) -> Scan {
         analyze: args.analyze,
         ..ScanRequest::default()
     };
-    if args.limit <= ROWS_AT_ONCE {
-        request.batch_rows = Some(args.limit as usize);
+    if limit <= ROWS_AT_ONCE {
+        request.batch_rows = Some(limit);
     }
     client.scan("").with_request(request).timeout(args.timeout)
 }
@@ -140,7 +186,16 @@ async fn ask(
     address: &str,
 ) -> Result<Exit, Failure> {
     let notes = Notes::new(args.quiet);
-    let scan = described(args, wanted, client);
+    let spec = match &args.saved {
+        Some(name) => client.get_saved_scan(name.strip_prefix("scans/").unwrap_or(name)).await?.spec,
+        None => ScanSpec::default(),
+    };
+    let scan = described(args, wanted, client, spec);
+    if let Some(name) = &args.save {
+        let saved = client.create_saved_scan(name, "", &scan.request().spec).await?;
+        notes.say(format!("saved as scans/{}; run it with --saved {}", saved.id, saved.id));
+        return Ok(Exit::Done);
+    }
     if args.explain {
         return explain::run(scan.request(), format, address, args.timeout).await;
     }

@@ -137,7 +137,7 @@ settings! {
         L1_BYTES "PANSCAN_L1_BYTES" "l1_bytes" Value("1GiB"), "bytes", "bound of the tier of decoded columns in memory", Active, Plain;
         L2_BYTES "PANSCAN_L2_BYTES" "l2_bytes" Value("1GiB"), "bytes", "bound of the compressed tier in memory", Active, Plain;
         L3_BYTES "PANSCAN_L3_BYTES" "l3_bytes" Value("64GiB"), "bytes", "bound of the file tier", Active, Plain;
-        DATABASE_URL "PANSCAN_DATABASE_URL" "database_url" Absent("SQLite in the store"), "`sqlite:` or `postgres:` URL", "universe attributes, saved scans, keys' usage", Idle, Url;
+        DATABASE_URL "PANSCAN_DATABASE_URL" "database_url" Absent("SQLite in the store"), "`sqlite:` or `postgres:` URL", "listings and who was listed when, named universes, saved scans; several servers can share one PostgreSQL", Active, Url;
         REDIS_HOST "REDIS_HOST" "redis_host" Value("localhost"), "host", "where Redis is", Active, Plain;
         REDIS_PORT "REDIS_PORT" "redis_port" Value("6379"), "port, 1 to 65535", "its port", Active, Plain;
         REDIS_DB "REDIS_DB" "redis_db" Value("0"), "number, 0 to 1023", "its database", Active, Plain;

@@ -173,6 +173,16 @@ pub fn url(schemes: &'static [&'static str]) -> impl Fn(&str) -> Result<String, 
     }
 }
 
+/// Reads the URL of a database; it may carry a password.
+pub fn database(text: &str) -> Result<Secret, Expected> {
+    let known = ["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));
+    if known && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        Ok(Secret::new(text))
+    } else {
+        Err("expected sqlite:PATH or postgres://USER@HOST/DATABASE".to_owned())
+    }
+}
+
 /// Reads any text without control characters.
 pub fn words(text: &str) -> Result<String, Expected> {
     if text.chars().any(char::is_control) {

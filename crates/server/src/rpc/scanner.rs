@@ -6,10 +6,7 @@ use std::sync::Arc;
 use futures::Stream;
 use panscan_core::expr;
 use panscan_core::plan::Digest;
-use panscan_core::scan::ScanSpec;
 use panscan_engine::{HistoryRequest, Pin as Snapshots, Published, ScanRequest};
-use panscan_proto::convert::answer::columns;
-use panscan_proto::convert::expression::ExpressionFault;
 use panscan_proto::convert::history::HistoryAsk;
 use panscan_proto::convert::listing::{page, snapshot};
 use panscan_proto::convert::plan::plan_nodes;
@@ -21,7 +18,7 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::frames::{self, Form};
-use super::{call, history, status};
+use super::{call, history, saved, status, validate};
 use crate::host::Host;
 
 /// The name that binds page tokens to this method.
@@ -33,11 +30,6 @@ const LIST_SNAPSHOTS: &str = "Scanner.ListSnapshots";
 pub(super) struct Scanner(pub(super) Arc<Host>);
 
 type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// A saved scan cannot be looked up in this build; better said than ignored.
-fn no_saved_scan(name: &str) -> Result<(), Status> {
-    if name.is_empty() { Ok(()) } else { Err(status::not_in_this_build("saved_scan")) }
-}
 
 #[tonic::async_trait]
 impl Service for Scanner {
@@ -53,8 +45,8 @@ impl Service for Scanner {
         call::admitted(&self.0)?;
         let (deadline, memo) = (call::deadline(request.metadata()), call::uses_memo(request.metadata()));
         let errand = call::errand(&request);
-        let asked = request::ScanRequest::try_from(request.get_ref())?;
-        no_saved_scan(&request.get_ref().saved_scan)?;
+        let message = saved::filled(&self.0, request.get_ref()).await?;
+        let asked = request::ScanRequest::try_from(&*message)?;
         let engine = self.0.engine().map_err(status::of)?;
         let mut scan = ScanRequest {
             pin: match (asked.snapshot, asked.as_of) {
@@ -113,9 +105,8 @@ impl Service for Scanner {
         call::admitted(&self.0)?;
         let deadline = call::deadline(request.metadata());
         let asked = request.get_ref();
-        no_saved_scan(&asked.saved_scan)?;
         let as_scan = v1::ScanUniverseRequest {
-            scan: asked.scan.clone(),
+            scan: saved::merged(&self.0, &asked.saved_scan, asked.scan.as_ref()).await?,
             as_of: asked.as_of,
             validate_only: true,
             ..Default::default()
@@ -141,21 +132,10 @@ impl Service for Scanner {
         &self,
         request: Request<v1::ValidateScanRequest>,
     ) -> Result<Response<v1::ValidateScanResponse>, Status> {
+        call::admitted(&self.0)?;
         let asked = request.get_ref();
-        no_saved_scan(&asked.saved_scan)?;
-        let spec = asked.scan.as_ref().map(ScanSpec::try_from).transpose()?.unwrap_or_default();
-        Ok(Response::new(match expr::plan(&spec) {
-            Ok(plan) => v1::ValidateScanResponse {
-                valid: true,
-                errors: Vec::new(),
-                columns: columns(&plan).iter().map(Into::into).collect(),
-                canonical: Some((&spec).into()),
-            },
-            Err(error) => v1::ValidateScanResponse {
-                errors: error.errors.iter().map(|e| (&ExpressionFault::from(e)).into()).collect(),
-                ..Default::default()
-            },
-        }))
+        let scan = saved::merged(&self.0, &asked.saved_scan, asked.scan.as_ref()).await?;
+        Ok(Response::new(validate::answer(&self.0, &scan.unwrap_or_default())))
     }
 
     async fn watch_universe(
@@ -171,8 +151,10 @@ impl Service for Scanner {
     ) -> Result<Response<Self::ScanHistoryStream>, Status> {
         call::admitted(&self.0)?;
         let (deadline, errand) = (call::deadline(request.metadata()), call::errand(&request));
-        let ask = HistoryAsk::try_from(request.get_ref())?;
-        no_saved_scan(&request.get_ref().saved_scan)?;
+        let asked = request.get_ref();
+        let scan = saved::merged(&self.0, &asked.saved_scan, asked.scan.as_ref()).await?;
+        let filled = v1::ScanHistoryRequest { scan, saved_scan: String::new(), ..asked.clone() };
+        let ask = HistoryAsk::try_from(&filled)?;
         let engine = self.0.engine().map_err(status::of)?;
         let asked = HistoryRequest {
             sessions: ask.sessions(),
@@ -216,37 +198,37 @@ impl Service for Scanner {
 
     async fn create_saved_scan(
         &self,
-        _: Request<v1::CreateSavedScanRequest>,
+        request: Request<v1::CreateSavedScanRequest>,
     ) -> Result<Response<v1::SavedScan>, Status> {
-        Err(status::not_in_this_build("CreateSavedScan"))
+        saved::create(&self.0, request.get_ref()).await.map(Response::new)
     }
 
     async fn get_saved_scan(
         &self,
-        _: Request<v1::GetSavedScanRequest>,
+        request: Request<v1::GetSavedScanRequest>,
     ) -> Result<Response<v1::SavedScan>, Status> {
-        Err(status::not_in_this_build("GetSavedScan"))
+        saved::get(&self.0, request.get_ref()).await.map(Response::new)
     }
 
     async fn list_saved_scans(
         &self,
-        _: Request<v1::ListSavedScansRequest>,
+        request: Request<v1::ListSavedScansRequest>,
     ) -> Result<Response<v1::ListSavedScansResponse>, Status> {
-        Err(status::not_in_this_build("ListSavedScans"))
+        saved::list(&self.0, request.get_ref()).await.map(Response::new)
     }
 
     async fn update_saved_scan(
         &self,
-        _: Request<v1::UpdateSavedScanRequest>,
+        request: Request<v1::UpdateSavedScanRequest>,
     ) -> Result<Response<v1::SavedScan>, Status> {
-        Err(status::not_in_this_build("UpdateSavedScan"))
+        saved::update(&self.0, request.get_ref()).await.map(Response::new)
     }
 
     async fn delete_saved_scan(
         &self,
-        _: Request<v1::DeleteSavedScanRequest>,
+        request: Request<v1::DeleteSavedScanRequest>,
     ) -> Result<Response<()>, Status> {
-        Err(status::not_in_this_build("DeleteSavedScan"))
+        saved::delete(&self.0, request.get_ref()).await.map(Response::new)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use panscan_core::Kind;
+use panscan_core::catalog::CatalogError;
 use panscan_core::port::SourceError;
 use panscan_engine::EngineError;
 use panscan_proto::Violations;
@@ -43,6 +44,31 @@ pub(super) fn of(error: EngineError) -> Status {
     if kind == Kind::Internal {
         tracing::error!(%error, "internal error");
         return status(kind, reason, "internal error; the server's log has it", details);
+    }
+    status(kind, reason, message, details)
+}
+
+/// The status of what the catalog did not do.
+pub(super) fn of_catalog(error: CatalogError) -> Status {
+    let (kind, reason, message) = (error.kind(), error.reason(), error.to_string());
+    let details = match &error {
+        CatalogError::NotFound { what, name }
+        | CatalogError::Exists { what, name }
+        | CatalogError::Changed { what, name } => {
+            let (r#type, prefix) = match *what {
+                "universe" => ("panscan.v1.Universe", "universes/"),
+                _ => ("panscan.v1.SavedScan", "scans/"),
+            };
+            Details::resource(r#type, format!("{prefix}{name}"), message.clone())
+        }
+        CatalogError::Full { .. } => Details {
+            quotas: vec![Quota { subject: "server".to_owned(), message: message.clone() }],
+            ..Details::retry_after(Duration::from_secs(60))
+        },
+        _ => Details::retry_after(Duration::from_secs(5)),
+    };
+    if kind == Kind::Upstream {
+        tracing::warn!(%error, "the catalog did not serve");
     }
     status(kind, reason, message, details)
 }

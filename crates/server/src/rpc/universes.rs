@@ -1,31 +1,32 @@
 //! `panscan.v1.Universes`: what can be scanned, its attributes, and the bars held of it.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use panscan_core::calendar::Calendar;
-use panscan_core::scan::{DataPolicy, LIMIT_MAX, Order, ScanSpec};
+use panscan_core::plan::Digest;
+use panscan_core::scan::{DataPolicy, LIMIT_MAX, Order, ScanSpec, UniverseSelector};
 use panscan_core::snapshot::Snapshot;
 use panscan_core::symbol::SymbolId;
 use panscan_core::time::SessionDate;
 use panscan_core::universe::{TextAttribute, Universe};
 use panscan_engine::{EngineError, Pin as Snapshots, Published, ScanRequest};
+use panscan_proto::convert::listing::page_size_of_list;
 use panscan_proto::convert::mask::Mask;
+use panscan_proto::convert::read_timestamp;
 use panscan_proto::convert::universe::{Coverage, SymbolsRequest, symbol};
-use panscan_proto::convert::{read_timestamp, wire_timestamp};
 use panscan_proto::token::{self, Page};
 use panscan_proto::v1;
 use panscan_proto::v1::universes_server::Universes as Service;
 use tonic::{Request, Response, Status};
 
-use super::{call, status};
+use super::{call, named, statistics, status};
 use crate::host::Host;
 
 /// The name that binds page tokens to this method.
 const LIST_SYMBOLS: &str = "Universes.ListSymbols";
-/// The one universe of this build.
-const DEFAULT: &str = "universes/default";
+/// The same of the list of universes.
+const LIST_UNIVERSES: &str = "Universes.ListUniverses";
 
 /// The service.
 pub(super) struct Universes(pub(super) Arc<Host>);
@@ -36,14 +37,25 @@ impl Service for Universes {
         &self,
         request: Request<v1::ListUniversesRequest>,
     ) -> Result<Response<v1::ListUniversesResponse>, Status> {
-        if request.get_ref().page_size < 0 {
-            let message = "is negative; 0 is the default";
-            return Err(panscan_proto::Violations::of("page_size", "OUT_OF_RANGE", message).into());
+        let asked = request.get_ref();
+        let snapshot = &self.current()?.snapshot;
+        let size = page_size_of_list(asked.page_size)?;
+        let after = match asked.page_token.as_str() {
+            "" => String::new(),
+            text => token::read(LIST_UNIVERSES, Digest(0), text)?.snapshot,
+        };
+        let mut names: Vec<&str> = snapshot.named.names().filter(|id| *id > after.as_str()).collect();
+        names.sort_unstable();
+        let more = names.len() > size;
+        names.truncate(size);
+        let next = Page { snapshot: names.last().copied().unwrap_or_default().to_owned(), ..Page::default() };
+        let mut universes = Vec::with_capacity(names.len());
+        for id in names {
+            universes.push(named::described(&self.0, snapshot, id).await?);
         }
-        let current = self.current()?;
         Ok(Response::new(v1::ListUniversesResponse {
-            universes: vec![describe(&current.snapshot)],
-            next_page_token: String::new(),
+            universes,
+            next_page_token: token::following(LIST_UNIVERSES, Digest(0), &next, more),
         }))
     }
 
@@ -52,10 +64,45 @@ impl Service for Universes {
         request: Request<v1::GetUniverseRequest>,
     ) -> Result<Response<v1::Universe>, Status> {
         let name = &request.get_ref().name;
-        if name != DEFAULT {
-            return Err(no_universe(name));
+        let current = self.current()?;
+        match name.strip_prefix("universes/") {
+            Some(id) if !id.is_empty() && current.snapshot.named.knows(id) => {
+                named::described(&self.0, &current.snapshot, id).await.map(Response::new)
+            }
+            _ => Err(no_universe(name)),
         }
-        Ok(Response::new(describe(&self.current()?.snapshot)))
+    }
+
+    async fn create_universe(
+        &self,
+        request: Request<v1::CreateUniverseRequest>,
+    ) -> Result<Response<v1::Universe>, Status> {
+        call::admitted(&self.0)?;
+        named::create(&self.0, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn update_universe(
+        &self,
+        request: Request<v1::UpdateUniverseRequest>,
+    ) -> Result<Response<v1::Universe>, Status> {
+        call::admitted(&self.0)?;
+        named::update(&self.0, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn delete_universe(
+        &self,
+        request: Request<v1::DeleteUniverseRequest>,
+    ) -> Result<Response<()>, Status> {
+        call::admitted(&self.0)?;
+        named::delete(&self.0, request.get_ref()).await.map(Response::new)
+    }
+
+    async fn get_group_statistics(
+        &self,
+        request: Request<v1::GetGroupStatisticsRequest>,
+    ) -> Result<Response<v1::GroupStatistics>, Status> {
+        call::admitted(&self.0)?;
+        statistics::answer(&self.0, &request).await.map(Response::new)
     }
 
     async fn list_symbols(
@@ -64,9 +111,6 @@ impl Service for Universes {
     ) -> Result<Response<v1::ListSymbolsResponse>, Status> {
         let deadline = call::deadline(request.metadata());
         let asked = SymbolsRequest::try_from(request.get_ref())?;
-        if !asked.universe.is_empty() && asked.universe != "default" {
-            return Err(no_universe(&format!("universes/{}", asked.universe)));
-        }
         let digest = {
             let bare = v1::ListSymbolsRequest {
                 page_size: 0,
@@ -86,6 +130,7 @@ impl Service for Universes {
             filter: asked.filter.clone(),
             columns: vec!["symbol".to_owned()],
             limit: LIMIT_MAX,
+            universe: UniverseSelector { universe: asked.universe.clone(), ..UniverseSelector::default() },
             ..ScanSpec::default()
         };
         let scan = ScanRequest {
@@ -210,49 +255,5 @@ fn by_attribute(universe: &Universe, name: &str, a: SymbolId, b: SymbolId) -> By
             }
             None => ByKey(a.cmp(&b), false),
         },
-    }
-}
-
-fn describe(snapshot: &Snapshot) -> v1::Universe {
-    let universe = &snapshot.universe;
-    let total = universe.len().max(1) as f64;
-    let mut groups = std::collections::BTreeMap::new();
-    let mut attributes = Vec::new();
-    for attribute in TextAttribute::ALL {
-        let column = universe.text(attribute);
-        let mut counts: HashMap<u32, i64> = HashMap::new();
-        column.codes().iter().for_each(|code| *counts.entry(*code).or_default() += 1);
-        let unknown = counts.remove(&0).unwrap_or(0);
-        attributes.push(v1::AttributeInfo {
-            name: attribute.name().to_owned(),
-            r#type: v1::ColumnType::String.into(),
-            unit: String::new(),
-            coverage: 1.0 - unknown as f64 / total,
-        });
-        if attribute.is_group() {
-            let named = |(code, n): (u32, i64)| (column.dictionary()[code as usize].to_string(), n);
-            let counts = v1::GroupCounts { counts: counts.into_iter().map(named).collect() };
-            groups.insert(attribute.name().to_owned(), counts);
-        }
-    }
-    for (name, unit, values) in [
-        ("market_cap", "USD", universe.market_cap()),
-        ("shares_outstanding", "shares", universe.shares_outstanding()),
-    ] {
-        attributes.push(v1::AttributeInfo {
-            name: name.to_owned(),
-            r#type: v1::ColumnType::Number.into(),
-            unit: unit.to_owned(),
-            coverage: values.iter().filter(|v| !v.is_nan()).count() as f64 / total,
-        });
-    }
-    v1::Universe {
-        name: DEFAULT.to_owned(),
-        description: "the symbols that the provider lists".to_owned(),
-        symbols: i32::try_from(universe.len()).unwrap_or(i32::MAX),
-        groups,
-        update_time: Some(wire_timestamp(universe.updated())),
-        point_in_time_since: String::new(),
-        attributes,
     }
 }

@@ -110,6 +110,31 @@ impl Universes for Canned {
     async fn get_symbol(&self, _: Request<v1::GetSymbolRequest>) -> Result<Response<v1::Symbol>, Status> {
         Err(Status::unimplemented("not here"))
     }
+
+    async fn create_universe(
+        &self,
+        _: Request<v1::CreateUniverseRequest>,
+    ) -> Result<Response<v1::Universe>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn update_universe(
+        &self,
+        _: Request<v1::UpdateUniverseRequest>,
+    ) -> Result<Response<v1::Universe>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn delete_universe(&self, _: Request<v1::DeleteUniverseRequest>) -> Result<Response<()>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn get_group_statistics(
+        &self,
+        _: Request<v1::GetGroupStatisticsRequest>,
+    ) -> Result<Response<v1::GroupStatistics>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
 }
 
 #[tonic::async_trait]

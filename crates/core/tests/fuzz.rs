@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use panscan_core::expr::{ERRORS_MAX, plan};
+use panscan_core::plan::NODES_MAX;
 use panscan_core::scan::ScanSpec;
 use proptest::prelude::*;
 
@@ -13,7 +14,10 @@ fn check(spec: &ScanSpec) {
     let start = Instant::now();
     match plan(spec) {
         Ok(plan) => {
-            assert!(plan.nodes.iter().enumerate().all(|(i, n)| n.inputs.iter().all(|x| x.index() < i)))
+            assert!(plan.nodes.iter().enumerate().all(|(i, n)| n.inputs.iter().all(|x| x.index() < i)));
+            assert!(plan.nodes.len() <= NODES_MAX, "{} nodes", plan.nodes.len());
+            // Every node looks back over its own window at most, in bars of a month.
+            assert!(plan.bars_needed() as usize <= NODES_MAX * 5_000 * 23, "{} bars", plan.bars_needed());
         }
         Err(error) => {
             assert!(!error.errors.is_empty() && error.errors.len() <= ERRORS_MAX);
@@ -269,4 +273,26 @@ fn hostile_shapes_are_answered_at_once() {
         })
         .collect();
     check(&ScanSpec { columns, ..ScanSpec::default() });
+}
+
+/// Definitions can read each other twice, so that the text written out doubles with each; the graph must not.
+#[test]
+fn definitions_on_definitions_stay_within_the_limits() {
+    for step in ["{}+{}", "sma({},5000)/{}", "if({}>1,{},2)", "zscore({})*{}", "coalesce({}[5000],{})"] {
+        for depth in [10, 64] {
+            let define = (0..depth).map(|i| {
+                let below = if i == 0 { "close".to_owned() } else { format!("d{:02}", i - 1) };
+                (format!("d{i:02}"), step.replace("{}", &below))
+            });
+            let top = format!("d{:02} > 0", depth - 1);
+            check(&ScanSpec { define: define.collect(), filter: top, ..ScanSpec::default() });
+        }
+    }
+    let nested = |n: usize| format!("{}close{}", "sma(".repeat(n), ",5000)".repeat(n));
+    let deep = ScanSpec { filter: format!("{} > 0", nested(60)), ..ScanSpec::default() };
+    check(&deep);
+    assert_eq!(plan(&deep).map(|plan| plan.bars_needed()).unwrap(), 60 * 4_999 + 1);
+    let deeper = ScanSpec { filter: format!("{} > 0", nested(70)), ..ScanSpec::default() };
+    check(&deeper);
+    assert!(plan(&deeper).is_err(), "70 levels");
 }

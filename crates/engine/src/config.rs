@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub prefetch: bool,
     /// Age beyond which a symbol's newest bar is reported as stale.
     pub max_staleness: Duration,
+    /// How long statistics of groups are kept where their snapshot stays.
+    pub statistics_ttl: Duration,
     /// Bytes of node results kept from one scan to the next.
     pub memo_bytes: usize,
 }
@@ -54,6 +56,7 @@ impl Default for EngineConfig {
             prefetch: true,
             absent_ttl: Duration::from_secs(60),
             max_staleness: Duration::from_secs(5 * 24 * 3600),
+            statistics_ttl: Duration::from_secs(24 * 3600),
             memo_bytes: 64 << 20,
         }
     }

@@ -33,7 +33,7 @@ use crate::error::EngineError;
 use crate::market::Engine;
 use crate::missing::Need;
 use crate::resident::Published;
-use crate::run::{CancelOnDrop, Cost, Pin, ScanRequest, incomplete};
+use crate::run::{CancelOnDrop, Cost, Pin, ScanRequest, incomplete, known_universes};
 use crate::series::SeriesRequest;
 use crate::stream::{SeriesEnd, SeriesEvent};
 
@@ -300,6 +300,9 @@ impl Engine {
         };
         self.check(&scan)?;
         let plan = Arc::new(plan_series(&scan.spec)?);
+        if let Some(current) = self.0.resident.current() {
+            known_universes(&scan.spec, &plan, &current).map_err(bare)?;
+        }
         let number = self.0.scans.fetch_add(1, Ordering::Relaxed);
         let desk = Desk {
             engine: self.clone(),
@@ -594,4 +597,13 @@ fn warmed(range: BarRange, minutes: u16, plan: &Plan) -> BarRange {
             BarRange::Instants(from.map(earlier), to)
         }
     }
+}
+
+/// An error of an expression with the place that it has in this request.
+fn bare(error: EngineError) -> EngineError {
+    let EngineError::Plan(mut plan) = error else { return error };
+    for error in &mut plan.errors {
+        error.field = error.field.strip_prefix("scan.").unwrap_or(&error.field).to_owned();
+    }
+    plan.into()
 }

@@ -227,7 +227,7 @@ impl Engine {
             prefetch: Prefetch::new(config.prefetch),
             unserved: Unserved::default(),
             state: Mutex::new(state),
-            statistics: Statistics::default(),
+            statistics: Statistics::new(config.statistics_ttl),
             joining: Mutex::new(()),
             intraday: Intraday::new(config.workers),
             paying: Mutex::new(()),

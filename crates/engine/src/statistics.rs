@@ -137,20 +137,27 @@ struct Kept {
 }
 
 /// The tables that are kept, oldest first.
-#[derive(Debug, Default)]
-pub(crate) struct Statistics(Mutex<VecDeque<Kept>>);
+#[derive(Debug)]
+pub(crate) struct Statistics {
+    kept: Mutex<VecDeque<Kept>>,
+    ttl: Duration,
+}
 
 impl Statistics {
+    pub(crate) fn new(ttl: Duration) -> Self {
+        Self { kept: Mutex::default(), ttl }
+    }
+
     fn get(&self, key: &Key, now: Timestamp) -> Option<Kept> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().find(|k| k.key == *key && now < k.made.after(TTL)).cloned()
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().find(|k| k.key == *key && now < k.made.after(self.ttl)).cloned()
     }
 
     /// Keeps tables of a snapshot. What is of no snapshot that can be pinned goes.
     fn put(&self, tables: Vec<Kept>, now: Timestamp, pinnable: &[u64]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let new = |key: &Key| tables.iter().any(|table| table.key == *key);
-        kept.retain(|k| now < k.made.after(TTL) && pinnable.contains(&k.key.0) && !new(&k.key));
+        kept.retain(|k| now < k.made.after(self.ttl) && pinnable.contains(&k.key.0) && !new(&k.key));
         kept.extend(tables);
         while kept.len() > KEPT_MAX {
             kept.pop_front();
@@ -309,7 +316,7 @@ mod tests {
 
     #[test]
     fn tables_go_with_their_snapshot_and_after_a_day_and_are_bounded() {
-        let statistics = Statistics::default();
+        let statistics = Statistics::new(Duration::from_secs(86_400));
         let kept = |epoch: u64, node: u128, made: i64| Kept {
             key: (epoch, Digest(node), Digest(0), TextAttribute::Sector),
             made: Timestamp::from_seconds(made),
@@ -326,7 +333,7 @@ mod tests {
         for node in 0..200 {
             statistics.put(vec![kept(2, node, 20)], Timestamp::from_seconds(20), &[2]);
         }
-        assert_eq!(statistics.0.lock().unwrap().len(), KEPT_MAX);
+        assert_eq!(statistics.kept.lock().unwrap().len(), KEPT_MAX);
         assert!(get(2, 199, 20) && !get(2, 0, 20));
     }
 }

@@ -403,6 +403,7 @@ fn engine_config(settings: &Settings) -> EngineConfig {
         max_concurrent: settings.server.concurrent_max,
         max_queue: settings.server.queue_max,
         snapshot_ttl: settings.data.snapshot_ttl,
+        statistics_ttl: settings.lives.sector,
         provisional_ttl: settings.lives.forming,
         reference_ttl: settings.lives.reference,
         details_ttl: settings.lives.details,

@@ -212,6 +212,8 @@ pub struct Lives {
     pub details: Duration,
     /// That the provider refused something for good.
     pub absent: Duration,
+    /// Statistics of groups.
+    pub sector: Duration,
 }
 
 /// What computes.
@@ -548,6 +550,7 @@ fn lives(layers: &mut Layers<'_>) -> Lives {
         reference: layers.get(&names::TTL_REFERENCE, value::duration_in(second, 365 * day)),
         details: layers.get(&names::TTL_DETAILS, value::duration_in(60 * second, 365 * day)),
         absent: layers.get(&names::TTL_ABSENT, value::duration_in(Duration::ZERO, day)),
+        sector: layers.get(&names::TTL_SECTOR, value::duration_in(second, 365 * day)),
     }
 }
 
@@ -575,7 +578,6 @@ fn later(layers: &mut Layers<'_>) {
     layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
     layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
     let day = Duration::from_secs(86_400);
-    layers.get(&names::TTL_SECTOR, value::duration_in(second, 365 * day));
     layers.get(&names::TTL_SNAPSHOT, value::duration_in(Duration::ZERO, 3_600 * second));
     for entry in [&names::TTL_SENTIMENT, &names::TTL_ANALYSIS] {
         layers.get(entry, value::duration_in(Duration::ZERO, day));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use panscan_core::catalog::Catalog;
 use panscan_core::port::Clock;
 use panscan_engine::Engine;
+use tokio::time::Instant;
 
 /// How often it is looked for universes that another server has changed, and a failed record is tried again.
 const LOOK: Duration = Duration::from_secs(60);
@@ -37,7 +38,7 @@ impl Record {
     /// the statistics that are asked for most are worked out ahead.
     pub async fn follow(self, engine: Engine) {
         let mut published = engine.published();
-        let mut written = None;
+        let (mut written, mut prepared) = (None, None);
         loop {
             published.mark_unchanged();
             if let Ok(current) = engine.current() {
@@ -56,6 +57,13 @@ impl Record {
                         }
                         Err(error) => tracing::warn!(%error, "listings are not recorded yet"),
                     }
+                }
+                // While a market is being fetched every few calls make a snapshot; not each is worth it.
+                let due = prepared.is_none_or(|(epoch, at): (u64, Instant)| {
+                    epoch != snapshot.epoch && at.elapsed() >= LOOK
+                });
+                if due {
+                    prepared = Some((snapshot.epoch, Instant::now()));
                     if let Err(error) = engine.prepare_statistics().await {
                         tracing::debug!(%error, "statistics are not prepared");
                     }

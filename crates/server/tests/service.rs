@@ -7,7 +7,9 @@ mod process;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use panscan_client::{Bars, Cell, Client, GivenBars, IndicatorPart, IndicatorsQuery, Timeframe, Values};
+use panscan_client::{
+    Bars, Cell, Client, ClientError, GivenBars, IndicatorPart, IndicatorsQuery, ScanSpec, Timeframe, Values,
+};
 use panscan_core::range::BarRange;
 use panscan_core::resample::Series;
 use process::{Sim, assert_ends, interrupt, panscan, ready, run, stderr, stdout};
@@ -344,4 +346,44 @@ fn a_demo_can_be_interrupted() {
     }
     assert_eq!(interrupt(&mut child), 0);
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "the temporary folder is left");
+}
+
+#[tokio::test]
+async fn saved_scans_and_statistics_come_through_the_client() {
+    let service = Service::start();
+    let client = Client::connect(service.url.as_str()).await.unwrap();
+    let spec = ScanSpec {
+        filter: "close > 0".to_owned(),
+        columns: vec!["close".to_owned()],
+        rank_by: "close".to_owned(),
+        limit: 5,
+        ..ScanSpec::default()
+    };
+    let made = client.create_saved_scan("top", "dearest", &spec).await.unwrap();
+    assert_eq!((made.id.as_str(), made.description.as_str(), &made.spec), ("top", "dearest", &spec));
+    let twice = client.create_saved_scan("top", "", &spec).await.unwrap_err();
+    assert!(matches!(twice, ClientError::Precondition { .. }), "{twice}");
+    let names: Vec<String> = client.saved_scans().await.unwrap().into_iter().map(|s| s.id).collect();
+    assert!(names.contains(&"top".to_owned()) && names.contains(&"preset-balanced".to_owned()), "{names:?}");
+
+    let run = client.scan("").saved("top").collect().await.unwrap();
+    assert_eq!((run.summary.returned, run.summary.matched), (5, 60));
+    let fewer = client.scan("").saved("top").limit(2).ascending().collect().await.unwrap();
+    assert_eq!(fewer.summary.returned, 2);
+
+    let mut changed = made.clone();
+    changed.spec.limit = 3;
+    let newer = client.update_saved_scan(&changed).await.unwrap();
+    assert_eq!(client.get_saved_scan("top").await.unwrap(), newer);
+    let stale = client.update_saved_scan(&made).await.unwrap_err();
+    assert!(matches!(stale, ClientError::Precondition { .. }), "{stale}");
+    assert!(client.delete_saved_scan("top", Some(&made.etag)).await.is_err());
+    client.delete_saved_scan("top", Some(&newer.etag)).await.unwrap();
+    let gone = client.get_saved_scan("top").await.unwrap_err();
+    assert!(matches!(gone, ClientError::NotFound { .. }), "{gone}");
+
+    let statistics = client.group_statistics(["close"]).percentiles([0.0, 100.0]).send().await.unwrap();
+    let groups = &statistics.expressions[0].groups;
+    assert!(groups.len() > 1 && groups.iter().map(|g| g.count + g.missing).sum::<u64>() <= 60);
+    assert!(groups.iter().all(|g| g.count == 0 || g.percentiles[0] <= g.percentiles[1]), "{groups:?}");
 }

@@ -127,7 +127,7 @@ settings! {
         TTL_REFERENCE "PANSCAN_TTL_REFERENCE" "ttl_reference" Value("24h"), "duration, 1s to 365d", "listings, splits and dividends; older ones are answered while newer ones are fetched, and stay where that fails", Active, Plain;
         TTL_DETAILS "PANSCAN_TTL_DETAILS" "ttl_details" Value("7d"), "duration, 1min to 365d", "sectors, industries and shares of single symbols: one call each", Active, Plain;
         TTL_ABSENT "PANSCAN_TTL_ABSENT" "ttl_absent" Value("1min"), "duration, 0s to 1d", "for so long what the provider refused for good is not asked for again", Active, Plain;
-        TTL_SECTOR "PANSCAN_TTL_SECTOR" "ttl_sector" Value("24h"), "duration, 1s to 365d", "statistics of sectors", Idle, Plain;
+        TTL_SECTOR "PANSCAN_TTL_SECTOR" "ttl_sector" Value("24h"), "duration, 1s to 365d", "statistics of groups, where their snapshot stays", Active, Plain;
         TTL_SNAPSHOT "PANSCAN_TTL_SNAPSHOT" "ttl_snapshot" Value("10s"), "duration, 0s to 1h", "the provider's snapshots of the market", Idle, Plain;
         TTL_SENTIMENT "PANSCAN_TTL_SENTIMENT" "ttl_sentiment" Value("90s"), "duration, 0s to 1d", "opinions on sentiment", Idle, Plain;
         TTL_ANALYSIS "PANSCAN_TTL_ANALYSIS" "ttl_analysis" Value("120s"), "duration, 0s to 1d", "opinions that are analyses", Idle, Plain;

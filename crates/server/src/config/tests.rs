@@ -220,9 +220,9 @@ fn flat_files_take_both_keys_and_neither_is_shown() {
 
 #[test]
 fn idle_settings_are_told() {
-    let settings = load_env(&[("PANSCAN_TTL_SECTOR", "1h"), ("PANSCAN_L1_BYTES", "2GiB")]).unwrap();
+    let settings = load_env(&[("PANSCAN_TTL_ANALYSIS", "1h"), ("PANSCAN_L1_BYTES", "2GiB")]).unwrap();
     let idle: Vec<_> = settings.idle().map(|shown| shown.entry.name).collect();
-    assert_eq!(idle, ["PANSCAN_TTL_SECTOR"]);
+    assert_eq!(idle, ["PANSCAN_TTL_ANALYSIS"]);
 }
 
 #[test]

@@ -21,7 +21,16 @@ class Saved(unittest.TestCase):
         super().setUpClass()
         cls.store = cls.enterClassContext(folder())
         cls.sim = cls.enterClassContext(Sim("--rate", "1000/s", "--symbols", "80", "--sessions", "60"))
-        cls.server = cls.enterClassContext(Server(cls.sim, cls.store, PANSCAN_HISTORY_DAILY="60"))
+        with Server(cls.sim, cls.store, PANSCAN_HISTORY_DAILY="60") as first, Panscan(first.target) as market:
+            symbols = market.scan(limit=LIMIT).symbols
+        # the provider tells a symbol's sector in one call each; a file tells all of them
+        sectors = ["Energy", "Utilities", "Health Care", ""]
+        rows = [f"{symbol},{sectors[at % 4]},{(at % 7) * 1e9}\n" for at, symbol in enumerate(symbols)]
+        file = cls.store / "attributes.csv"
+        file.write_text("symbol,sector,market_cap\n" + "".join(rows))
+        arguments = ("--universe", str(file))
+        server = Server(cls.sim, cls.store, *arguments, PANSCAN_HISTORY_DAILY="60")
+        cls.server = cls.enterClassContext(server)
         cls.market = cls.enterClassContext(Panscan(cls.server.target))
 
     def refused(self, code, reason, call) -> dict[str, list]:

@@ -97,8 +97,11 @@ fn attributes_only(filter: &str) -> Result<Plan, PlanError> {
 #[derive(Default)]
 pub struct Named {
     definitions: Arc<[Definition]>,
-    members: BTreeMap<String, (usize, OnceLock<Arc<[bool]>>)>,
+    members: BTreeMap<String, Place>,
 }
+
+/// Where a definition stands, and its members once somebody has asked for them.
+type Place = (usize, OnceLock<Arc<[bool]>>);
 
 impl Named {
     /// Those of a snapshot that is being made.

@@ -590,7 +590,6 @@ impl Plan {
     }
 
     /// The universes that expressions name, each once.
-    #[must_use]
     pub fn universes(&self) -> impl Iterator<Item = &Arc<str>> {
         // Equal nodes are one, so no name comes twice.
         self.nodes.iter().filter_map(|n| if let Op::InUniverse(id) = &n.op { Some(id) } else { None })

@@ -27,8 +27,6 @@ use crate::run::{Pin, ScanRequest, known_universes};
 
 /// Tables that are kept at most; each has a number per symbol.
 const KEPT_MAX: usize = 64;
-/// How long one is kept at most.
-const TTL: Duration = Duration::from_secs(24 * 3600);
 /// What to work out.
 #[derive(Debug, Clone)]
 pub struct StatisticsRequest {

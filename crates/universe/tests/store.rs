@@ -63,6 +63,7 @@ fn universe(id: &str, rule: Rule) -> NamedUniverse {
 }
 
 /// Runs a test on each database that is there.
+#[expect(clippy::print_stdout, reason = "a test says what it leaves out")]
 async fn on_each(test: impl AsyncFn(&str)) {
     let folder = tempfile::tempdir().unwrap();
     test(&Store::url_in(folder.path())).await;

@@ -14,10 +14,10 @@ use panscan_core::rank::{self, RankedRows};
 use panscan_core::universe::Population;
 
 use crate::crew::{Crew, Work};
+use crate::element;
 use crate::error::CpuError;
 use crate::floor;
 use crate::history;
-use crate::lanes::finite;
 use crate::program::{Given, Program};
 use crate::series;
 use crate::simd::{Isa, Level};
@@ -337,13 +337,11 @@ impl Work for Evaluation {
             if !self.wanted[index] {
                 continue;
             }
-            if let Some(next) = self.panel.tiles().get(index + 1) {
-                tile::announce(&self.program, next);
-            }
             tile::run(self.isa, &self.program, &self.panel.tiles()[index], index, scratch, |root, rows| {
-                let Some(row) = rows.last() else { return };
-                let out = &mut values[root * each + at * WIDTH..][..WIDTH];
-                out.iter_mut().zip(row).for_each(|(out, value)| *out = finite(*value));
+                let out = values[root * each + at * WIDTH..].as_chunks_mut::<WIDTH>().0.first_mut();
+                if let (Some(row), Some(out)) = (rows.last(), out) {
+                    element::finite(self.isa, row, out);
+                }
             });
         }
         *self.results[part].lock().unwrap_or_else(PoisonError::into_inner) = values;

@@ -171,31 +171,53 @@ impl Kernel for Choose<'_> {
     }
 }
 
-struct HasNull<'a>(View<'a>, usize);
+struct Nulls<'a> {
+    a: View<'a>,
+    rows: usize,
+    found: &'a mut Vec<usize>,
+}
 
-impl Kernel for HasNull<'_> {
-    type Output = bool;
+impl Kernel for Nulls<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<V: Vector, const BLOCKS: usize>(self) -> bool {
-        let mut found = [V::splat(0.0); EIGHTS];
-        for i in 0..self.1 {
-            let row = self.0.row(i);
-            for (at, found) in found.iter_mut().enumerate() {
-                *found = V::select(V::load(row, at).is_nan(), V::splat(1.0), *found);
+    fn run<V: Vector, const BLOCKS: usize>(self) {
+        for i in 0..self.rows {
+            let row = self.a.row(i);
+            let mut sum = V::load(row, 0);
+            for at in 1..EIGHTS {
+                sum = sum.add(V::load(row, at));
+            }
+            // Nothing but a null makes a sum of what is not infinite null.
+            if V::any(sum.is_nan()) {
+                self.found.push(i);
             }
         }
-        let mut flags: Row = [0.0; _];
-        for (at, found) in found.into_iter().enumerate() {
-            found.store(&mut flags, at);
-        }
-        flags.iter().any(|flag| *flag != 0.0)
     }
 }
 
-/// Whether there is a null among the first `rows` rows of a view.
-pub(crate) fn has_null(isa: Isa, a: View<'_>, rows: usize) -> bool {
-    isa.run(HasNull(a, rows))
+/// Those of the first `rows` rows of a view that hold a null.
+pub(crate) fn nulls(isa: Isa, a: View<'_>, rows: usize, found: &mut Vec<usize>) {
+    found.clear();
+    isa.run(Nulls { a, rows, found });
+}
+
+struct Finite<'a>(&'a Row, &'a mut Row);
+
+impl Kernel for Finite<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector, const BLOCKS: usize>(self) {
+        for at in 0..EIGHTS {
+            V::load(self.0, at).finite().store(self.1, at);
+        }
+    }
+}
+
+/// A row with null where it is not finite.
+pub(crate) fn finite(isa: Isa, row: &Row, out: &mut Row) {
+    isa.run(Finite(row, out));
 }
 
 /// A function of one input, row by row.

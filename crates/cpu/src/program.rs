@@ -59,6 +59,10 @@ pub(crate) enum Action {
     Benchmark(usize),
     /// A price and the benchmark's.
     Against(Against, usize, usize, usize),
+    /// Over the products of the last rows of two inputs, summed.
+    Products(usize, usize, usize),
+    /// Nothing: its one reader does its work.
+    Fused,
 }
 
 /// One node of the plan on every tile.
@@ -79,6 +83,10 @@ pub(crate) struct Step {
     /// The `coalesce` whose second input it serves, if nothing else reads it: it only runs where the first input
     /// has a null.
     pub(crate) guard: Option<usize>,
+    /// It is left to the `coalesce` that it serves, which runs it for the rows that need it.
+    pub(crate) left: bool,
+    /// The steps that are left to this one, by their places, in order.
+    pub(crate) patch: Vec<usize>,
     /// Which root it is.
     pub(crate) root: Option<usize>,
 }
@@ -189,10 +197,14 @@ impl Program {
                 single: node.shape != Shape::Series,
                 fills: fills && node.shape == Shape::Series,
                 guard: None,
+                left: false,
+                patch: Vec::new(),
                 root: roots.iter().position(|r| r.index() == index),
             });
         }
         program.guard();
+        program.leave();
+        program.fuse();
         program.place();
         Ok(program)
     }
@@ -220,6 +232,59 @@ impl Program {
         }
     }
 
+    /// Leaves the second input of a `coalesce` to it where all of that is element-wise: then it is worked out for the
+    /// rows that lack a value only.
+    fn leave(&mut self) {
+        for at in 0..self.steps.len() {
+            let Action::Binary(Binary::Coalesce, a, _) = self.steps[at].action else { continue };
+            if self.steps[self.at[a]].single || self.steps[at].single {
+                continue;
+            }
+            let node = self.steps[at].node;
+            let own = |step: &Step| step.guard == Some(node);
+            let patch: Vec<usize> = (0..at).filter(|i| own(&self.steps[*i])).collect();
+            let is_plain = |i: &usize| {
+                matches!(
+                    self.steps[*i].action,
+                    Action::Constant(_)
+                        | Action::Attribute(_)
+                        | Action::Field(_)
+                        | Action::Unary(..)
+                        | Action::Round(..)
+                        | Action::Choose(..)
+                ) || matches!(self.steps[*i].action, Action::Binary(op, ..) if op != Binary::Coalesce)
+            };
+            if !patch.is_empty() && patch.iter().all(is_plain) {
+                patch.iter().for_each(|i| self.steps[*i].left = true);
+                self.steps[at].patch = patch;
+            }
+        }
+    }
+
+    /// Joins a sum over products that nobody else reads with the products.
+    fn fuse(&mut self) {
+        let mut readers = vec![0_usize; self.at.len()];
+        for step in &self.steps {
+            inputs(step.action).into_iter().flatten().for_each(|input| readers[input] += 1);
+        }
+        for at in 0..self.steps.len() {
+            let Action::Window(Window::Sum, n, input) = self.steps[at].action else { continue };
+            let product = &self.steps[self.at[input]];
+            let Action::Binary(Binary::Multiply, a, b) = product.action else { continue };
+            let is_series = |node: usize| !self.steps[self.at[node]].single;
+            // Of several results each would multiply again.
+            if self.steps[at].need == 1
+                && readers[input] == 1
+                && product.root.is_none()
+                && is_series(a)
+                && is_series(b)
+            {
+                self.steps[at].action = Action::Products(n, a, b);
+                self.steps[self.at[input]].action = Action::Fused;
+            }
+        }
+    }
+
     /// Gives every step whose rows have to be kept a slot that is free from its first to its last reader.
     fn place(&mut self) {
         let mut last = vec![0_usize; self.at.len()];
@@ -227,6 +292,7 @@ impl Program {
             let until = match step.action {
                 // Its reader may read the rows of its input.
                 Action::Lag(..) | Action::Binary(Binary::Coalesce, ..) => last[step.node].max(at),
+                _ if step.left => last[step.node].max(at),
                 _ => at,
             };
             for input in inputs(step.action).into_iter().flatten() {
@@ -236,7 +302,8 @@ impl Program {
         let mut free: Vec<usize> = Vec::new();
         let mut taken: Vec<(usize, usize)> = Vec::new();
         for (at, step) in self.steps.iter_mut().enumerate() {
-            if matches!(step.action, Action::Constant(_) | Action::Attribute(_) | Action::Field(_)) {
+            let lies = matches!(step.action, Action::Constant(_) | Action::Attribute(_) | Action::Field(_));
+            if lies || step.left || matches!(step.action, Action::Fused) {
                 continue;
             }
             taken.retain(|(slot, until)| {
@@ -318,16 +385,21 @@ fn unfit(plan: &Plan, index: usize, what: &str) -> ComputeError {
 /// The nodes that an action reads.
 fn inputs(action: Action) -> [Option<usize>; 3] {
     match action {
-        Action::Constant(_) | Action::Attribute(_) | Action::Field(_) | Action::Benchmark(_) => [None; 3],
+        Action::Constant(_)
+        | Action::Attribute(_)
+        | Action::Field(_)
+        | Action::Benchmark(_)
+        | Action::Fused => [None; 3],
         Action::Unary(_, a)
         | Action::Round(_, a)
         | Action::Lag(_, a)
         | Action::Window(_, _, a)
         | Action::Quantile(_, _, a)
         | Action::Recursive(_, _, a) => [Some(a), None, None],
-        Action::Binary(_, a, b) | Action::Pair(_, _, a, b) | Action::Against(_, _, a, b) => {
-            [Some(a), Some(b), None]
-        }
+        Action::Binary(_, a, b)
+        | Action::Pair(_, _, a, b)
+        | Action::Against(_, _, a, b)
+        | Action::Products(_, a, b) => [Some(a), Some(b), None],
         Action::Choose(a, b, c) => [Some(a), Some(b), Some(c)],
     }
 }

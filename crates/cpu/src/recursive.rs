@@ -11,9 +11,8 @@ use panscan_core::recurrence;
 use crate::lanes::{EIGHTS, Row};
 use crate::simd::{Isa, Kernel, Vector, prefetch};
 
-/// Rows that are asked for ahead: a page. The processor's own look-ahead ends with one, which a panel larger than
-/// the caches feels at every sixteenth row.
-const AHEAD: usize = 16;
+/// Rows that are asked for ahead of the one that is stepped to.
+const AHEAD: usize = 10;
 
 /// One recurrence on vectors. Its state is two of them; one that needs less leaves the second at 0.
 trait Recurrence: Copy {
@@ -63,7 +62,7 @@ impl Recurrence for Smooth {
 
     #[inline(always)]
     fn step<V: Vector>(self, state: [V; 2], _: V, x: V) -> [V; 2] {
-        [state[0].add(V::splat(self.alpha).mul(x.sub(state[0]))), state[1]]
+        [V::splat(self.alpha).mul_add(x.sub(state[0]), state[0]), state[1]]
     }
 
     #[inline(always)]
@@ -105,7 +104,7 @@ impl Recurrence for Strength {
     fn step<V: Vector>(self, state: [V; 2], previous: V, x: V) -> [V; 2] {
         let change = x.sub(previous);
         let keep = V::splat(self.keep);
-        [state[0].mul(keep).add(change), state[1].mul(keep).add(change.abs())]
+        [state[0].mul_add(keep, change), state[1].mul_add(keep, change.abs())]
     }
 
     #[inline(always)]
@@ -142,12 +141,12 @@ impl Recurrence for WilderSum {
 
     #[inline(always)]
     fn seed<V: Vector>(self, sums: [V; 2]) -> [V; 2] {
-        [sums[0].mul(V::splat(self.keep)).add(sums[1]), V::splat(0.0)]
+        [sums[0].mul_add(V::splat(self.keep), sums[1]), V::splat(0.0)]
     }
 
     #[inline(always)]
     fn step<V: Vector>(self, state: [V; 2], _: V, x: V) -> [V; 2] {
-        [state[0].mul(V::splat(self.keep)).add(x), state[1]]
+        [state[0].mul_add(V::splat(self.keep), x), state[1]]
     }
 
     #[inline(always)]
@@ -192,154 +191,192 @@ impl Recurrence for Total {
     }
 }
 
-/// At which row each lane's warm-up ends, and the next of these rows.
-struct Seeds {
-    at: [usize; WIDTH],
-    next: usize,
-}
+/// The state of every lane of a tile between two kernels.
+type States = [Row; 2];
 
-impl Seeds {
-    #[inline(always)]
-    fn new(rows: usize, span: usize, values: &[u32; WIDTH]) -> Self {
-        let mut seeds = Self { at: [usize::MAX; WIDTH], next: usize::MAX };
-        for (at, values) in seeds.at.iter_mut().zip(values) {
-            let values = *values as usize;
-            if values >= span {
-                *at = rows - values + span - 1;
-                seeds.next = seeds.next.min(*at);
-            }
-        }
-        seeds
-    }
-
-    #[inline(always)]
-    fn advance(&mut self) {
-        let done = self.next;
-        self.next = self.at.iter().copied().filter(|at| *at > done).min().unwrap_or(usize::MAX);
-    }
-}
-
-struct Dense<'a, R> {
+/// Rows in which every lane steps alike and no result is wanted: all that most of the time goes into, so it is a
+/// kernel of its own, in which nothing but the state is kept in registers.
+struct Steps<'a, R> {
     recurrence: R,
+    /// The first row is only the one before the others.
     input: &'a [Row],
-    /// Values of each lane; they end at the last row.
-    values: &'a [u32; WIDTH],
-    /// The last rows of the result.
-    out: &'a mut [Row],
+    states: &'a mut States,
 }
 
-impl<R: Recurrence> Kernel for Dense<'_, R> {
+impl<R: Recurrence> Kernel for Steps<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<V: Vector, const BLOCKS: usize>(self) {
-        let Self { recurrence, input, values, out } = self;
-        let rows = input.len();
-        // Row of the tile that the first result belongs to.
-        let shown = rows - out.len();
+        let Self { recurrence, input, states } = self;
         for first in (0..EIGHTS).step_by(BLOCKS) {
-            let mut seeds = Seeds::new(rows, recurrence.span(), values);
-            let mut state = [[V::splat(0.0); 2]; BLOCKS];
-            // Rows before this are done.
-            let mut done = seeds.next.min(rows);
-            while seeds.next < rows {
-                state = steady(recurrence, input, done, seeds.next + 1, first, shown, out, state);
-                done = seeds.next + 1;
-                let window = &input[done - recurrence.span()..done];
-                let seeded = seed::<R, V, BLOCKS>(recurrence, window, first);
-                for b in 0..BLOCKS {
-                    let lanes = &seeds.at[(first + b) * 8..(first + b) * 8 + 8];
-                    let mut flags: Row = [0.0; WIDTH];
-                    for (flag, at) in flags.iter_mut().zip(lanes) {
-                        *flag = if *at == seeds.next { 1.0 } else { 0.0 };
-                    }
-                    let now = V::splat(0.0).less(V::load(&flags, 0));
-                    for s in 0..2 {
-                        state[b][s] = V::select(now, seeded[b][s], state[b][s]);
-                    }
-                    if seeds.next >= shown {
-                        recurrence.value(state[b]).store(&mut out[seeds.next - shown], first + b);
-                    }
-                }
-                seeds.advance();
+            let mut state = loaded::<V, BLOCKS>(states, first);
+            let mut pairs = input.windows(2);
+            for (later, pair) in input.iter().skip(AHEAD).zip(pairs.by_ref()) {
+                prefetch(later, first, BLOCKS);
+                state = stepped::<R, V, BLOCKS>(recurrence, state, pair, first);
             }
-            steady(recurrence, input, done, rows, first, shown, out, state);
-        }
-        let seeds = Seeds::new(rows, recurrence.span(), values);
-        for (lane, at) in seeds.at.into_iter().enumerate() {
-            let unseeded = at.min(rows).saturating_sub(shown);
-            for row in &mut out[..unseeded] {
-                row[lane] = f64::NAN;
+            for pair in pairs {
+                state = stepped::<R, V, BLOCKS>(recurrence, state, pair, first);
             }
+            stored(state, states, first);
         }
     }
 }
 
-/// The state that exactly these rows seed.
 #[inline(always)]
-fn seed<R: Recurrence, V: Vector, const BLOCKS: usize>(
-    recurrence: R,
-    window: &[Row],
-    first: usize,
-) -> [[V; 2]; BLOCKS] {
+fn loaded<V: Vector, const BLOCKS: usize>(states: &States, first: usize) -> [[V; 2]; BLOCKS] {
     let mut state = [[V::splat(0.0); 2]; BLOCKS];
-    for (i, row) in window.iter().enumerate().skip(recurrence.skips()) {
-        for (b, state) in state.iter_mut().enumerate() {
-            let previous = V::load(&window[i.saturating_sub(1)], first + b);
-            *state = recurrence.gather(*state, previous, V::load(row, first + b));
-        }
-    }
-    for state in &mut state {
-        *state = recurrence.seed(*state);
+    for (b, state) in state.iter_mut().enumerate() {
+        *state = [V::load(&states[0], first + b), V::load(&states[1], first + b)];
     }
     state
 }
 
-/// Rows `from..to` with every lane alike; results from row `shown` on are stored.
 #[inline(always)]
-#[expect(
-    clippy::too_many_arguments,
-    reason = "state has to travel in registers, not in a struct by reference"
-)]
-fn steady<R: Recurrence, V: Vector, const BLOCKS: usize>(
+fn stored<V: Vector, const BLOCKS: usize>(state: [[V; 2]; BLOCKS], states: &mut States, first: usize) {
+    for (b, [one, two]) in state.into_iter().enumerate() {
+        one.store(&mut states[0], first + b);
+        two.store(&mut states[1], first + b);
+    }
+}
+
+/// The states after one more row; `pair` is the one before it and it.
+#[inline(always)]
+fn stepped<R: Recurrence, V: Vector, const BLOCKS: usize>(
     recurrence: R,
-    input: &[Row],
-    from: usize,
-    to: usize,
-    first: usize,
-    shown: usize,
-    out: &mut [Row],
     mut state: [[V; 2]; BLOCKS],
+    pair: &[Row],
+    first: usize,
 ) -> [[V; 2]; BLOCKS] {
-    if from >= to {
-        return state;
-    }
-    let quiet = to.min(shown.max(from));
-    let mut previous = [V::splat(0.0); BLOCKS];
-    if from > 0 {
-        for (b, previous) in previous.iter_mut().enumerate() {
-            *previous = V::load(&input[from - 1], first + b);
-        }
-    }
-    for (at, row) in input[..quiet].iter().enumerate().skip(from) {
-        if let Some(later) = input.get(at + AHEAD) {
-            prefetch(std::slice::from_ref(later));
-        }
-        for b in 0..BLOCKS {
-            let x = V::load(row, first + b);
-            state[b] = recurrence.step(state[b], previous[b], x);
-            previous[b] = x;
-        }
-    }
-    for at in quiet..to {
-        for b in 0..BLOCKS {
-            let x = V::load(&input[at], first + b);
-            state[b] = recurrence.step(state[b], previous[b], x);
-            previous[b] = x;
-            recurrence.value(state[b]).store(&mut out[at - shown], first + b);
-        }
+    for (b, state) in state.iter_mut().enumerate() {
+        let (previous, x) = (V::load(&pair[0], first + b), V::load(&pair[1], first + b));
+        *state = recurrence.step(*state, previous, x);
     }
     state
+}
+
+/// Steps, each of which gives a row of results.
+struct Shown<'a, R> {
+    recurrence: R,
+    /// The first row is only the one before the others.
+    input: &'a [Row],
+    states: &'a mut States,
+    /// As many rows as are stepped over.
+    out: &'a mut [Row],
+}
+
+impl<R: Recurrence> Kernel for Shown<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector, const BLOCKS: usize>(self) {
+        let Self { recurrence, input, states, out } = self;
+        for first in (0..EIGHTS).step_by(BLOCKS) {
+            let mut state = loaded::<V, BLOCKS>(states, first);
+            for (pair, out) in input.windows(2).zip(out.iter_mut()) {
+                state = stepped::<R, V, BLOCKS>(recurrence, state, pair, first);
+                for (b, state) in state.iter().enumerate() {
+                    recurrence.value(*state).store(out, first + b);
+                }
+            }
+            stored(state, states, first);
+        }
+    }
+}
+
+/// The states that exactly these rows seed, taken over by the lanes of one length.
+struct Seed<'a, R> {
+    recurrence: R,
+    window: &'a [Row],
+    /// 1 for the lanes that take it, else 0.
+    taken: &'a Row,
+    states: &'a mut States,
+    /// The row of results that belongs to the last of the rows, if it is wanted.
+    out: Option<&'a mut Row>,
+}
+
+impl<R: Recurrence> Kernel for Seed<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector, const BLOCKS: usize>(self) {
+        let Self { recurrence, window, taken, states, out } = self;
+        let mut seeded = [[V::splat(0.0); 2]; EIGHTS];
+        for (i, row) in window.iter().enumerate().skip(recurrence.skips()) {
+            for (at, seeded) in seeded.iter_mut().enumerate() {
+                let previous = V::load(&window[i.saturating_sub(1)], at);
+                *seeded = recurrence.gather(*seeded, previous, V::load(row, at));
+            }
+        }
+        let mut kept = loaded::<V, EIGHTS>(states, 0);
+        for (at, (kept, seeded)) in kept.iter_mut().zip(seeded).enumerate() {
+            let now = V::splat(0.0).less(V::load(taken, at));
+            let seeded = recurrence.seed(seeded);
+            *kept = [V::select(now, seeded[0], kept[0]), V::select(now, seeded[1], kept[1])];
+        }
+        stored(kept, states, 0);
+        if let Some(out) = out {
+            for (at, kept) in kept.into_iter().enumerate() {
+                recurrence.value(kept).store(out, at);
+            }
+        }
+    }
+}
+
+/// The longest of the lanes that are shorter than `bound`: lanes as long as one another warm up together. Without
+/// branches, so that all lanes are looked at at once.
+fn longest_below(values: &[u32; WIDTH], bound: u32) -> u32 {
+    values.iter().fold(0, |longest, value| longest.max(if *value < bound { *value } else { 0 }))
+}
+
+/// All lanes alike but for where their warm-up ends. `values` is how many values each lane has; they end at the last
+/// row.
+fn dense<R: Recurrence>(isa: Isa, recurrence: R, input: &[Row], values: &[u32; WIDTH], out: &mut [Row]) {
+    let (rows, span) = (input.len(), recurrence.span());
+    // Row of the tile that the first result belongs to.
+    let shown = rows - out.len();
+    let mut states: States = [[0.0; WIDTH]; 2];
+    let mut length = longest_below(values, u32::MAX);
+    // The last row that is done; nothing before the longest lane's seed has to be.
+    let mut done: Option<usize> = None;
+    let walk = |from: usize, to: usize, states: &mut States, out: &mut [Row]| {
+        let quiet = to.min(shown.max(from + 1) - 1);
+        if from < quiet {
+            isa.run(Steps { recurrence, input: &input[from..=quiet], states });
+        }
+        let from = quiet.max(from);
+        if from < to {
+            let out = &mut out[from + 1 - shown..];
+            isa.run(Shown { recurrence, input: &input[from..=to], states, out });
+        }
+    };
+    while length as usize >= span {
+        let next = rows - length as usize + span - 1;
+        if let Some(done) = done {
+            walk(done, next, &mut states, out);
+        }
+        let taken = values.map(|value| if value == length { 1.0 } else { 0.0 });
+        let window = &input[next + 1 - span..=next];
+        let row = next.checked_sub(shown).map(|at| &mut out[at]);
+        isa.run(Seed { recurrence, window, taken: &taken, states: &mut states, out: row });
+        done = Some(next);
+        length = longest_below(values, length);
+    }
+    if let Some(done) = done {
+        walk(done, rows - 1, &mut states, out);
+    }
+    let shortest = values.iter().fold(u32::MAX, |shortest, value| shortest.min(*value)) as usize;
+    if shortest >= rows - shown + span - 1 {
+        return;
+    }
+    for (lane, values) in values.iter().enumerate() {
+        // Above a lane's first bar, and while it warms up, there is no value.
+        let first = (*values as usize).checked_sub(span).map_or(rows, |later| rows - later - 1);
+        for row in &mut out[..first.saturating_sub(shown)] {
+            row[lane] = f64::NAN;
+        }
+    }
 }
 
 struct Masked<'a, R> {
@@ -434,7 +471,7 @@ fn evaluate<R: Recurrence>(
         }
     };
     match values {
-        Some(values) => isa.run(Dense { recurrence, input, values, out }),
+        Some(values) => dense(isa, recurrence, input, values, out),
         None => isa.run(Masked { recurrence, input, out }),
     }
 }

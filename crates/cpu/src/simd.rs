@@ -2,7 +2,8 @@
 //!
 //! A kernel is written once over [`Vector`], eight numbers, and marked for inlining. [`Isa::run`] inlines it into a
 //! function that may use one instruction set, with that set's vector. Results do not depend on the set: every
-//! operation rounds once, as IEEE 754 says, and nothing is contracted or reordered. This is the only module with
+//! operation rounds once, as IEEE 754 says, multiplying and adding in one where a kernel says so and nowhere else, and
+//! nothing is reordered. This is the only module with
 //! unsafe code; the vectors that need an instruction set cannot be named outside of it.
 #![allow(unsafe_code, reason = "instructions that were detected at run time")]
 
@@ -22,7 +23,7 @@ use crate::lanes::Row;
 pub enum Level {
     /// What every processor of the architecture has (SSE2 on x86-64, NEON on AArch64).
     Baseline,
-    /// AVX2, 256 bits.
+    /// AVX2 and FMA, 256 bits.
     Avx2,
     /// AVX-512 F, DQ, VL and BW, 512 bits.
     Avx512,
@@ -45,9 +46,9 @@ impl Level {
         {
             match self {
                 Self::Baseline => true,
-                Self::Avx2 => is_x86_feature_detected!("avx2"),
+                Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
                 Self::Avx512 => {
-                    is_x86_feature_detected!("avx2")
+                    Self::Avx2.is_available()
                         && is_x86_feature_detected!("avx512f")
                         && is_x86_feature_detected!("avx512dq")
                         && is_x86_feature_detected!("avx512vl")
@@ -103,7 +104,7 @@ impl Isa {
         match self.0 {
             Level::Baseline => baseline(kernel),
             #[cfg(target_arch = "x86_64")]
-            // SAFETY: `self` comes from `Isa::new`, which found AVX2 on this machine.
+            // SAFETY: `self` comes from `Isa::new`, which found AVX2 and FMA on this machine.
             Level::Avx2 => unsafe { avx2(kernel) },
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `self` comes from `Isa::new`, which found every set that `avx512` names.
@@ -114,20 +115,19 @@ impl Isa {
     }
 }
 
-/// Asks the memory system for rows that will be read soon. Only a hint: without it values are the same, later.
+/// Asks for vectors `first..first + count` of a row that will be read soon. Only a hint: without it values are the
+/// same, later.
 #[inline(always)]
-pub(crate) fn prefetch(rows: &[Row]) {
+pub(crate) fn prefetch(row: &Row, first: usize, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    for row in rows {
-        for line in row.as_chunks::<8>().0 {
-            // SAFETY: a prefetch neither reads nor writes, whatever the address; this one is of a live slice.
-            unsafe {
-                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(line.as_ptr().cast());
-            }
+    for line in &row.as_chunks::<8>().0[first..first + count] {
+        // SAFETY: a prefetch neither reads nor writes, whatever the address; this one is of a live slice.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast());
         }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = rows;
+    let _ = (row, first, count);
 }
 
 #[inline(never)]
@@ -139,13 +139,13 @@ fn baseline<K: Kernel>(kernel: K) -> K::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,fma")]
 fn avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Wide<x86::Ymm, 2>, 2>()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,avx512f,avx512dq,avx512vl,avx512bw")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512dq,avx512vl,avx512bw")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Wide<x86::Zmm, 1>, 4>()
 }
@@ -172,6 +172,8 @@ mod tests {
                     a.sub(b),
                     a.mul(b),
                     a.div(b),
+                    a.mul_add(b, a),
+                    b.mul_add(b, V::splat(-0.1)),
                     a.abs().sqrt(),
                     a.finite(),
                     flag(a.less(b)),
@@ -180,6 +182,8 @@ mod tests {
                     flag(a.is_nan()),
                     flag(V::or(a.is_nan(), b.less(a))),
                     V::select(a.less(b), a, b),
+                    V::splat(if V::any(a.less(b)) { 1.0 } else { 0.0 }),
+                    V::splat(if V::any(a.is_nan()) { 1.0 } else { 0.0 }),
                     a.each(|x| x + 1.0),
                 ] {
                     let mut row: Row = [0.0; _];

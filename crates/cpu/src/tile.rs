@@ -8,11 +8,8 @@ use panscan_core::plan::Binary;
 
 use crate::lanes::{Line, Row, View, grow, rows, rows_mut};
 use crate::program::{Action, Program, Step};
-use crate::simd::{Isa, prefetch};
+use crate::simd::Isa;
 use crate::{beside, element, recursive, window};
-
-/// Rows that are asked for ahead of their tile.
-const AHEAD: usize = 32;
 
 /// Where the rows of a node lie; the last of them belongs to the tile's last row.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,10 +38,22 @@ enum Base {
 pub(crate) struct Scratch {
     slots: Vec<Vec<Line>>,
     places: Vec<Place>,
+    patch: Patch,
     /// Per node that is a `coalesce`, whether its second input is needed on this tile; unknown at first.
     needed: Vec<Option<bool>>,
     /// Room for part of a tile.
     pub(crate) cut: Tile,
+}
+
+/// What works out single rows of a tile.
+#[derive(Debug, Default)]
+struct Patch {
+    /// Rows that lack a value, counted among those that are read.
+    rows: Vec<usize>,
+    /// Of each step the same rows, one below the other.
+    steps: Vec<Vec<Line>>,
+    /// Such rows of what is read.
+    read: [Vec<Line>; 3],
 }
 
 /// A tile with the program that runs on it.
@@ -78,29 +87,14 @@ pub(crate) fn run(
     let run = Run { isa, program, tile, index, shortest };
     scratch.prepare(program, tile.rows());
     for step in &program.steps {
-        if step.guard.is_some_and(|guard| !run.is_needed(guard, scratch)) {
+        let is_idle = step.left || matches!(step.action, Action::Fused);
+        if is_idle || step.guard.is_some_and(|guard| !run.is_needed(guard, scratch)) {
             continue;
         }
         run.step(step, scratch);
         if let Some(root) = step.root {
             let place = scratch.places[step.node];
             out(root, run.rows(place, &scratch.slots));
-        }
-    }
-}
-
-/// Asks for the rows of a tile that a program will read. Whole columns are long enough for the processor to see
-/// where they go after their first rows.
-pub(crate) fn announce(program: &Program, tile: &Tile) {
-    let rows = tile.rows();
-    for step in &program.steps {
-        if let Action::Field(field) = step.action
-            && step.guard.is_none()
-        {
-            let all = tile.field(field).as_chunks::<WIDTH>().0;
-            let from = rows - step.need.min(rows);
-            let to = rows.min(from.saturating_add(AHEAD));
-            prefetch(&all[from..to]);
         }
     }
 }
@@ -163,6 +157,9 @@ impl<'a> Run<'a> {
                 Place { base: Base::Field(field), start: count - want, len: want, step: 1, dense }
             }
             Action::Lag(k, input) => self.lag(step, k, scratch.places[input], want, scratch),
+            Action::Binary(Binary::Coalesce, a, b) if !step.patch.is_empty() => {
+                self.patched(step, a, b, want, scratch)
+            }
             Action::Binary(Binary::Coalesce, a, _) if !self.is_needed(step.node, scratch) => {
                 let place = scratch.places[a];
                 Place { start: place.start + place.len - want, len: want, ..place }
@@ -193,7 +190,10 @@ impl<'a> Run<'a> {
             && match step.action {
                 Action::Binary(_, a, _) if scratch.places[a].step == 1 => {
                     let want = step.need.min(self.tile.rows());
-                    element::has_null(self.isa, self.view(a, want, scratch), want)
+                    let mut found = std::mem::take(&mut scratch.patch.rows);
+                    element::nulls(self.isa, self.view(a, want, scratch), want, &mut found);
+                    scratch.patch.rows = found;
+                    !scratch.patch.rows.is_empty()
                 }
                 _ => true,
             };
@@ -235,11 +235,131 @@ impl<'a> Run<'a> {
             Action::Recursive(op, n, input) => {
                 let place = scratch.places[input];
                 let values = place.dense.then(|| self.tile.bars());
-                recursive::recursive(self.isa, op, n, self.rows(place, &scratch.slots), values, out);
+                let input = self.rows(place, &scratch.slots);
+                recursive::recursive(self.isa, op, n, input, values, out);
             }
             // Read where they lie.
-            Action::Constant(_) | Action::Attribute(_) | Action::Field(_) | Action::Lag(..) => {}
+            Action::Constant(_)
+            | Action::Attribute(_)
+            | Action::Field(_)
+            | Action::Lag(..)
+            | Action::Fused => {}
+            Action::Products(n, a, b) => {
+                let rows = |node: usize| self.rows(scratch.places[node], &scratch.slots);
+                if let [out] = out {
+                    window::products(self.isa, n, rows(a), rows(b), out);
+                }
+            }
         }
+    }
+
+    /// A `coalesce` whose second input is worked out for the rows only in which the first has a null.
+    fn patched(&self, step: &Step, a: usize, b: usize, want: usize, scratch: &mut Scratch) -> Place {
+        let first = scratch.places[a];
+        let mut patch = std::mem::take(&mut scratch.patch);
+        element::nulls(self.isa, self.view(a, want, scratch), want, &mut patch.rows);
+        if patch.rows.is_empty() {
+            scratch.patch = patch;
+            return Place { start: first.start + first.len - want, len: want, ..first };
+        }
+        let mut lines = std::mem::take(&mut scratch.slots[step.slot]);
+        let out = &mut rows_mut(&mut lines)[..want];
+        out.copy_from_slice(self.view(a, want, scratch).rows);
+        let count = patch.rows.len();
+        if patch.steps.len() < step.patch.len() {
+            patch.steps.resize_with(step.patch.len(), Vec::new);
+        }
+        for (place, at) in step.patch.iter().enumerate() {
+            let mut result = std::mem::take(&mut patch.steps[place]);
+            grow(&mut result, count);
+            self.patch(
+                &self.program.steps[*at],
+                step,
+                want,
+                &mut patch,
+                scratch,
+                &mut rows_mut(&mut result)[..count],
+            );
+            patch.steps[place] = result;
+        }
+        let Patch { rows: missing, steps, read } = &mut patch;
+        let second = self.picked(b, step, want, missing, steps, scratch, &mut read[0]);
+        for (i, row) in missing.iter().enumerate() {
+            let known = out[*row];
+            let (a, b) = (View { rows: std::slice::from_ref(&known), step: 0 }, second.row(i));
+            let b = View { rows: std::slice::from_ref(b), step: 0 };
+            element::binary(self.isa, Binary::Coalesce, a, b, &mut out[*row..=*row]);
+        }
+        if step.fills && self.shortest < want {
+            self.clear_above_first_bar(out);
+        }
+        scratch.slots[step.slot] = lines;
+        scratch.patch = patch;
+        Place { base: Base::Slot(step.slot), start: 0, len: want, step: 1, dense: false }
+    }
+
+    /// One step that was left to a `coalesce`, for the rows that it needs.
+    fn patch(
+        &self,
+        step: &Step,
+        reader: &Step,
+        want: usize,
+        patch: &mut Patch,
+        scratch: &Scratch,
+        out: &mut [Row],
+    ) {
+        let Patch { rows, steps, read: [one, two, three] } = patch;
+        let (rows, steps) = (&*rows, &*steps);
+        let view = |node: usize, to| self.picked(node, reader, want, rows, steps, scratch, to);
+        match step.action {
+            Action::Unary(op, a) => element::unary(self.isa, op, view(a, one), out),
+            Action::Binary(op, a, b) => element::binary(self.isa, op, view(a, one), view(b, two), out),
+            Action::Round(digits, a) => element::round(self.isa, digits, view(a, one), out),
+            Action::Choose(a, b, c) => {
+                element::choose(self.isa, view(a, one), view(b, two), view(c, three), out);
+            }
+            // Read where they lie.
+            _ => {}
+        }
+    }
+
+    /// The rows that a `coalesce` needs of one of the steps that were left to it, or of what these read.
+    #[expect(clippy::too_many_arguments, reason = "parts of two structs of which one is being written")]
+    fn picked<'s>(
+        &'s self,
+        node: usize,
+        reader: &Step,
+        want: usize,
+        missing: &[usize],
+        steps: &'s [Vec<Line>],
+        scratch: &'s Scratch,
+        to: &'s mut Vec<Line>,
+    ) -> View<'s> {
+        let at = self.program.at[node];
+        let source = match self.program.steps[at].action {
+            Action::Constant(at) => View { rows: std::slice::from_ref(&self.program.constants[at]), step: 0 },
+            Action::Attribute(at) => {
+                let row = &self.program.attributes[at][self.index * WIDTH..][..WIDTH];
+                View { rows: row.as_chunks::<WIDTH>().0, step: 0 }
+            }
+            Action::Field(field) => {
+                let all = self.tile.field(field).as_chunks::<WIDTH>().0;
+                View { rows: &all[all.len() - want..], step: 1 }
+            }
+            _ => match reader.patch.iter().position(|left| *left == at) {
+                Some(place) => return View { rows: &rows(&steps[place])[..missing.len()], step: 1 },
+                None => self.view(node, want, scratch),
+            },
+        };
+        if source.step == 0 {
+            return source;
+        }
+        grow(to, missing.len());
+        let picked = &mut rows_mut(to)[..missing.len()];
+        for (picked, row) in picked.iter_mut().zip(missing) {
+            *picked = *source.row(*row);
+        }
+        View { rows: picked, step: 1 }
     }
 
     /// The rows of the input `k` rows up: in place where the tile has them all, else a copy below null rows.

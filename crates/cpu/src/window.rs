@@ -334,6 +334,37 @@ pub(crate) fn window(isa: Isa, op: Window, n: usize, input: &[Row], out: &mut [R
     );
 }
 
+/// The sum of the products of two windows' rows: what a sum over their products gives, without keeping them.
+struct Products<'a>(&'a [Row], &'a [Row], &'a mut Row);
+
+impl Kernel for Products<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: Vector, const BLOCKS: usize>(self) {
+        let Self(x, y, out) = self;
+        for first in (0..EIGHTS).step_by(BLOCKS) {
+            let mut sums = [V::splat(0.0); BLOCKS];
+            for (x, y) in x.iter().zip(y) {
+                for (b, sum) in sums.iter_mut().enumerate() {
+                    *sum = sum.add(V::load(x, first + b).mul(V::load(y, first + b)));
+                }
+            }
+            for (b, sum) in sums.into_iter().enumerate() {
+                sum.finite().store(out, first + b);
+            }
+        }
+    }
+}
+
+/// The sum of the products of the last `n` rows of two inputs; null where there are fewer.
+pub(crate) fn products(isa: Isa, n: usize, x: &[Row], y: &[Row], out: &mut Row) {
+    match (x.len().checked_sub(n), y.len().checked_sub(n)) {
+        (Some(from_x), Some(from_y)) if n > 0 => isa.run(Products(&x[from_x..], &y[from_y..], out)),
+        _ => *out = [f64::NAN; WIDTH],
+    }
+}
+
 struct Both<'a> {
     op: Pair,
     /// Both end at the row of the last result.

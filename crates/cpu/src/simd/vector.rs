@@ -15,6 +15,8 @@ pub(crate) trait Vector: Copy {
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
     fn div(self, other: Self) -> Self;
+    /// `self * factor + term`, rounded once.
+    fn mul_add(self, factor: Self, term: Self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
     fn less(self, other: Self) -> Self::Mask;
@@ -24,6 +26,8 @@ pub(crate) trait Vector: Copy {
     /// `a` where the flag is set, else `b`.
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
     fn or(a: Self::Mask, b: Self::Mask) -> Self::Mask;
+    /// Whether a flag is set.
+    fn any(mask: Self::Mask) -> bool;
 
     /// The values, or null where they are not finite.
     #[inline(always)]
@@ -55,6 +59,7 @@ pub(super) trait Native: Copy {
     fn sub(self, other: Self) -> Self;
     fn mul(self, other: Self) -> Self;
     fn div(self, other: Self) -> Self;
+    fn mul_add(self, factor: Self, term: Self) -> Self;
     fn sqrt(self) -> Self;
     fn abs(self) -> Self;
     fn less(self, other: Self) -> Self::Mask;
@@ -63,6 +68,7 @@ pub(super) trait Native: Copy {
     fn is_nan(self) -> Self::Mask;
     fn select(mask: Self::Mask, a: Self, b: Self) -> Self;
     fn or(a: Self::Mask, b: Self::Mask) -> Self::Mask;
+    fn any(mask: Self::Mask) -> bool;
 }
 
 /// `K` registers side by side that make eight numbers.
@@ -128,6 +134,15 @@ impl<N: Native, const K: usize> Vector for Wide<N, K> {
         }
     }
 
+    #[inline(always)]
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        let mut out = self.0;
+        for (out, (factor, term)) in out.iter_mut().zip(factor.0.into_iter().zip(term.0)) {
+            *out = out.mul_add(factor, term);
+        }
+        Self(out)
+    }
+
     wide!(unary sqrt abs);
     wide!(binary add sub mul div);
     wide!(compare less less_equal equal);
@@ -153,6 +168,15 @@ impl<N: Native, const K: usize> Vector for Wide<N, K> {
             *out = N::or(*out, b);
         }
         out
+    }
+
+    #[inline(always)]
+    fn any(mask: Self::Mask) -> bool {
+        let mut all = mask[0];
+        for one in mask {
+            all = N::or(all, one);
+        }
+        N::any(all)
     }
 }
 
@@ -198,6 +222,11 @@ impl Native for f64 {
     }
 
     #[inline(always)]
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        f64::mul_add(self, factor, term)
+    }
+
+    #[inline(always)]
     fn sqrt(self) -> Self {
         f64::sqrt(self)
     }
@@ -235,5 +264,10 @@ impl Native for f64 {
     #[inline(always)]
     fn or(a: bool, b: bool) -> bool {
         a | b
+    }
+
+    #[inline(always)]
+    fn any(mask: bool) -> bool {
+        mask
     }
 }

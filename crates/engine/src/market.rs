@@ -364,9 +364,9 @@ impl Engine {
         self.look_back(&mut state, start).await;
         let sessions: Arc<[SessionDate]> = calendar.sessions(start, newest).into();
         let before = inner.resident.showing(newest, state.bars, state.universe.symbols());
-        let (daily, raw, origins) = match before {
+        let (daily, raw, origins) = match &before {
             Some(before) => {
-                let (daily, raw) = self.readjusted(&before, &state.splits).await?;
+                let (daily, raw) = self.readjusted(before, &state.splits).await?;
                 (daily, raw, before.origins.clone())
             }
             None => self.built(&mut state, &sessions).await?,
@@ -394,8 +394,14 @@ impl Engine {
             provider: inner.parts.source.primary(),
         };
         let versions = (state.version, state.bars);
-        let published =
-            Arc::new(Published::new(snapshot, versions, (&splits, &state.universe), &state.refused, origins));
+        let published = Arc::new(Published::new(
+            snapshot,
+            versions,
+            (&splits, &state.universe),
+            &state.refused,
+            origins,
+            before.as_deref(),
+        ));
         if latest {
             inner.resident.publish(published.clone());
         } else {

@@ -59,10 +59,21 @@ impl Published {
         (splits, today): (&Arc<Splits>, &Arc<Universe>),
         refused: &[RefusedNote],
         origins: Arc<Origins>,
+        before: Option<&Self>,
     ) -> Self {
-        let spikes = volume_spikes(&snapshot.daily);
-        let spikes = spikes.into_iter().map(|(id, spike)| (id, spike.ratio)).collect();
-        let doubtful = corporate::doubtful(&snapshot, splits);
+        // All symbols are looked at for these, so that what a snapshot shares with an earlier one is not looked at again.
+        let same = |before: &&Self| Arc::ptr_eq(&before.snapshot.daily, &snapshot.daily);
+        let spikes = before.filter(same).map(|before| before.spikes.clone());
+        let spikes = spikes.unwrap_or_else(|| {
+            let spikes = volume_spikes(&snapshot.daily);
+            spikes.into_iter().map(|(id, spike)| (id, spike.ratio)).collect()
+        });
+        let same = |before: &&Self| {
+            Arc::ptr_eq(&before.snapshot.daily_raw, &snapshot.daily_raw)
+                && Arc::ptr_eq(&before.splits, splits)
+        };
+        let doubtful = before.filter(same).map(|before| before.doubtful.clone());
+        let doubtful = doubtful.unwrap_or_else(|| corporate::doubtful(&snapshot, splits));
         let calendar = Calendar::us_equities();
         let panel = &snapshot.daily;
         let newest = snapshot.newest();

@@ -2,12 +2,14 @@
 //!
 //! A case and its baseline take turns in bursts, so that a machine whose speed drifts slows both.
 
+mod beside;
 mod codec;
 mod decode;
 mod enhanced;
 mod history;
 mod http;
 mod market;
+mod peers;
 mod report;
 mod request;
 mod scan;
@@ -35,6 +37,8 @@ pub struct Options {
     pub threads: usize,
     /// The folder of recorded data.
     pub recorded: PathBuf,
+    /// Where other people's libraries are installed to be measured beside.
+    pub peers: PathBuf,
     /// A filter instead of the standard scan's columns.
     pub scan: Option<String>,
 }

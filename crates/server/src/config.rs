@@ -44,6 +44,8 @@ pub struct Settings {
     pub compute: ComputeSettings,
     /// Folder of recorded data for measurements.
     pub recorded: PathBuf,
+    /// Folder of what measurements are held against.
+    pub peers: PathBuf,
     /// The server that commands ask, an http or https URL.
     pub client_server: String,
     /// Every value as it may be shown, with its origin, in the order of the reference page.
@@ -285,6 +287,7 @@ pub fn load(
         lives: lives(&mut layers),
         compute: compute(&mut layers),
         recorded: path(&mut layers, &names::TEST_DATA),
+        peers: path(&mut layers, &names::PEERS),
         client_server: layers.get(&names::SERVER, value::url(&["http", "https"])),
         shown: Vec::new(),
     };

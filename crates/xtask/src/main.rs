@@ -5,6 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "the jobs report to the terminal")]
 
+mod bench;
 mod crash;
 mod deny;
 mod fuzz;
@@ -31,6 +32,7 @@ usage: cargo xtask JOB
   fuzz [TARGET] [--executions N] [--keep]
                              grows inputs that break a reader of bytes, guided by coverage (100000 each)
   deny                       licences, sources, duplicate versions, refused crates, size of the client's tree
+  bench-peers [OPTION..]     installs other libraries and runs `panscan bench scan OPTION..` beside them
   golden                     writes the generated pages again (docs/configuration.md)
 ";
 
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
             Ok(fuzz) => fuzz::run(&fuzz),
             Err(message) => return wrong(&message),
         },
+        ["bench-peers", words @ ..] => bench::peers(words),
         ["golden"] => golden::run(),
         ["soak", words @ ..] => match soak::Soak::read(words) {
             Ok(soak) => soak::run(soak),

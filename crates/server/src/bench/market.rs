@@ -40,6 +40,10 @@ fn sessions(bars: usize) -> &'static [SessionDate] {
 
 /// Random walks in whole cents of `symbols` symbols over the `bars` sessions before 2026.
 pub(super) fn block(symbols: usize, bars: usize) -> Result<Block, BenchError> {
+    walks(symbols, bars, true)
+}
+
+fn walks(symbols: usize, bars: usize, gaps: bool) -> Result<Block, BenchError> {
     let failed = BenchError::of("the market to measure on");
     let names: Result<Vec<Symbol>, _> = (0..symbols).map(|i| Symbol::new(&format!("S{i:06}"))).collect();
     let names: Arc<[Symbol]> = names.map_err(|e| failed(&e))?.into();
@@ -47,7 +51,7 @@ pub(super) fn block(symbols: usize, bars: usize) -> Result<Block, BenchError> {
     let mut slab = Aligned::filled(Block::floats(symbols, rows.len(), WIDTH), f64::NAN);
     let stride = Block::stride(rows.len(), WIDTH);
     for symbol in 0..symbols {
-        walk(slab.as_mut_slice(), symbol, rows.len(), stride);
+        walk(slab.as_mut_slice(), symbol, rows.len(), stride, gaps);
     }
     Block::from_parts(Timeframe::Day, names, rows, WIDTH, Arc::new(slab), provenance())
         .map_err(|e| failed(&e))
@@ -79,11 +83,19 @@ pub(super) fn days(symbols: usize, bars: usize) -> Result<Vec<(BlockKey, Block)>
 
 /// A snapshot of such a market.
 pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Snapshot, BenchError> {
+    of_block(block(symbols, bars)?, bars, threads)
+}
+
+/// The same without gaps and late listings: every symbol has every bar.
+pub(super) fn dense(symbols: usize, bars: usize, threads: usize) -> Result<Snapshot, BenchError> {
+    of_block(walks(symbols, bars, false)?, bars, threads)
+}
+
+fn of_block(block: Block, bars: usize, threads: usize) -> Result<Snapshot, BenchError> {
     let calendar = Calendar::us_equities();
     let sessions = sessions(bars);
     let (first, newest) = (sessions.first().copied(), sessions.last().copied());
     let (first, newest) = (first.unwrap_or_default(), newest.unwrap_or_default());
-    let block = block(symbols, bars)?;
     let listings = block.symbols().iter().enumerate().map(|(i, name)| {
         let mut listing = Listing::new(name.clone());
         listing.text[TextAttribute::Sector as usize] =
@@ -110,12 +122,12 @@ pub(super) fn snapshot(symbols: usize, bars: usize, threads: usize) -> Result<Sn
     })
 }
 
-/// One symbol, with the habits of a real market: one in eight has gaps, one in fifty was listed late, and one bar in
-/// a hundred comes without a vwap.
-fn walk(floats: &mut [f64], symbol: usize, rows: usize, stride: usize) {
+/// One symbol, with the habits of a real market: one bar in a hundred comes without a vwap, and with `gaps` one symbol
+/// in eight has gaps and one in fifty was listed late.
+fn walk(floats: &mut [f64], symbol: usize, rows: usize, stride: usize, gaps: bool) {
     let mut random = uniform(symbol as u64);
     let mut close = 1_000.0 + (random() * 40_000.0).floor();
-    let listed = if symbol % 50 == 7 { rows / 2 } else { 0 };
+    let listed = if gaps && symbol % 50 == 7 { rows / 2 } else { 0 };
     for row in 0..rows {
         let open = close;
         close = (close * (1.0 + (random() - 0.5) * 0.04)).round().max(10.0);
@@ -123,7 +135,7 @@ fn walk(floats: &mut [f64], symbol: usize, rows: usize, stride: usize) {
         let low = (open.min(close) - (random() * 9.0).floor()).max(1.0);
         let volume = 1_000.0 + (random() * 1e6).floor();
         let vwap = if random() < 0.01 { f64::NAN } else { ((open + close) * 50.0).floor() / 10_000.0 };
-        let gap = symbol % 8 == 3 && random() < 0.01;
+        let gap = gaps && symbol % 8 == 3 && random() < 0.01;
         if row < listed || gap {
             continue;
         }

@@ -35,6 +35,9 @@ pub struct Case {
     /// What else to know of it, in words.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub note: &'static str,
+    /// Why it was not measured; empty where it was.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub skipped: String,
 }
 
 impl Case {
@@ -56,6 +59,7 @@ impl Case {
             goal: String::new(),
             met: true,
             note: "",
+            skipped: String::new(),
         }
     }
 
@@ -77,6 +81,7 @@ impl Case {
             goal: String::new(),
             met: true,
             note: "",
+            skipped: String::new(),
         }
     }
 
@@ -90,6 +95,14 @@ impl Case {
     ) -> Self {
         let case = Self::rate(name, value, unit, samples, baseline);
         Self { ratio: case.baseline.value / value, ..case }
+    }
+
+    /// A case that was not measured against a baseline.
+    pub fn skipped(name: impl Into<String>, baseline: &'static str, why: &str) -> Self {
+        let mut case = Self::time(name, Duration::ZERO, 0, (baseline, Duration::ZERO));
+        case.ratio = 0.0;
+        case.skipped = format!("{baseline}: {why}");
+        case
     }
 
     /// The case with what else to know of it.

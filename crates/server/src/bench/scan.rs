@@ -2,9 +2,8 @@
 
 use std::hint::black_box;
 
-use panscan_core::bar::Field;
 use panscan_core::expr::plan;
-use panscan_core::plan::{Op, Plan, Tail};
+use panscan_core::plan::Plan;
 use panscan_core::port::{Cancel, Compute, ScanJob};
 use panscan_core::rank::{Cells, RankedRows};
 use panscan_core::scan::ScanSpec;
@@ -13,6 +12,7 @@ use panscan_core::symbol::SymbolId;
 use panscan_core::universe::Population;
 use panscan_cpu::{CpuBackend, Level, scalar};
 
+use super::beside::{self, Goals};
 use super::{BenchError, Case, Options, alternate, history, market, request, wide};
 
 /// The four indicators that every measurement of this field starts with.
@@ -47,6 +47,20 @@ pub(super) async fn run(options: &Options, progress: &dyn Fn(&Case)) -> Result<V
                 let scalar = case.baseline.name == "scalar";
                 done(if scalar { case.at_least(15.0) } else { case });
             }
+        }
+    }
+    if options.scan.is_none() {
+        let goals =
+            Goals { crates: 40.0, read: 0.5, numba: Some(4.0), python: Some(400.0), narrow: Some(25.0) };
+        let size = (options.symbols, options.bars, threads);
+        let name = format!("last_{}", options.symbols);
+        beside::measured(&name, &plan, size, &options.peers, &goals)?.into_iter().for_each(&mut done);
+        if options.symbols < LARGE {
+            let goals = Goals { crates: 12.0, read: 0.6, numba: None, python: None, narrow: None };
+            let size = (LARGE, options.bars, threads);
+            beside::measured("last_50000", &plan, size, &options.peers, &goals)?
+                .into_iter()
+                .for_each(&mut done);
         }
     }
     if options.symbols < LARGE {
@@ -95,26 +109,16 @@ fn measured(
     let rows = backend.scan(&job).map_err(|e| BenchError::of("the scan")(&e))?;
     let columns = scalar::columns(&snapshot.daily);
     agree(&rows, &scalar::last_values(&columns, threads))?;
-    let one = CpuBackend::with_level(1, backend.level()).map_err(|e| BenchError::of("cpu backend")(&e))?;
-    let read: Vec<(Field, Tail)> = plan
-        .nodes
-        .iter()
-        .filter_map(|n| if let Op::Field(field) = n.op { Some((field, n.tail)) } else { None })
-        .collect();
     let taken = alternate(
         rounds,
-        &mut [
-            &mut || drop(black_box(backend.scan(&job))),
-            &mut || drop(black_box(scalar::last_values(&columns, threads))),
-            &mut || {
-                black_box(one.read_floor(&snapshot.daily, &read));
-            },
-        ],
+        &mut [&mut || drop(black_box(backend.scan(&job))), &mut || {
+            drop(black_box(scalar::last_values(&columns, threads)))
+        }],
     );
-    let [scan, plain, read] = taken[..] else { return Ok(Vec::new()) };
+    let [scan, plain] = taken[..] else { return Ok(Vec::new()) };
     Ok(vec![
-        Case::time(name, scan, rounds, ("scalar", plain)),
-        Case::time(name, scan, rounds, ("memory_read", read)),
+        Case::time(name, scan, rounds, ("scalar", plain))
+            .note("with filter and ranking, on a market with gaps"),
     ])
 }
 

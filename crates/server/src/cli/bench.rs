@@ -28,6 +28,7 @@ pub async fn run(args: BenchArgs, settings: &Settings, stop: &Stop) -> Result<Ex
         iterations: args.iterations.map(|n| n as usize),
         threads: settings.compute.threads,
         recorded: settings.recorded.clone(),
+        peers: settings.peers.clone(),
         scan: args.scan,
     };
     let notes = Notes::new(false);
@@ -49,6 +50,18 @@ pub async fn run(args: BenchArgs, settings: &Settings, stop: &Stop) -> Result<Ex
 }
 
 fn line(case: &Case) -> [String; 7] {
+    if !case.skipped.is_empty() {
+        let none = String::new;
+        return [
+            case.name.clone(),
+            none(),
+            none(),
+            case.baseline.name.to_owned(),
+            none(),
+            none(),
+            format!("skipped: {}", case.skipped),
+        ];
+    }
     let met = match (case.goal.is_empty(), case.met) {
         (true, _) => String::new(),
         (false, true) => format!("{} met", case.goal),

@@ -40,8 +40,8 @@ pub(crate) fn findings(sources: &[Source]) -> Vec<String> {
         if NAMES.contains(&stem) {
             found.push(format!("{path}: the name says nothing; name the noun inside"));
         }
-        // Grown inputs are what they are, to the byte.
-        if path == "Cargo.lock" || path.starts_with("fuzz/corpus/") {
+        // Locks and grown inputs are what they are, to the byte.
+        if name == "Cargo.lock" || path.starts_with("fuzz/corpus/") {
             continue;
         }
         if source.bytes.len() > BYTES_MAX {

@@ -102,7 +102,7 @@ impl Peers {
 
     fn ask(&mut self, name: &str, line: &str) -> Result<String, BenchError> {
         let failed = BenchError::of("a peer");
-        let process = self.processes.iter_mut().find(|process| process.names.iter().any(|own| *own == name));
+        let process = self.processes.iter_mut().find(|process| process.names.contains(&name));
         let process =
             process.ok_or_else(|| BenchError::Failed { what: "a peer", message: name.to_owned() })?;
         process.ask(line).map_err(|e| failed(&e))

@@ -128,6 +128,11 @@ impl Hot {
         state.remove(name);
     }
 
+    /// Forgets a block here; what is below of it stays.
+    pub(crate) fn forget_here(&self, name: &Name) {
+        locked(&self.state).remove(name);
+    }
+
     fn put_into(&self, state: &mut State, name: Name, block: Block, heap_bytes: u64) {
         let bytes = heap_bytes.saturating_add(OVERHEAD_BYTES);
         let below = self.below.as_deref();

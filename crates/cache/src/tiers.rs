@@ -302,6 +302,37 @@ impl Inner {
         }
     }
 
+    /// Forgets blocks in the tiers of these names only.
+    async fn forget_some(
+        &self,
+        market: &MarketId,
+        keys: &[BlockKey],
+        tiers: &[String],
+    ) -> Result<(), StoreError> {
+        let named = |tier: &str| tiers.iter().any(|name| name == tier);
+        for name in keys.iter().map(|key| (market.clone(), key.clone())) {
+            // The hot tier hands what it drops to the packed one, unless that forgets it too.
+            match (named("l1"), named("l2")) {
+                (true, true) => self.local.hot.forget(&name),
+                (true, false) => self.local.hot.forget_here(&name),
+                (false, true) => self.local.packed.iter().for_each(|packed| packed.forget(&name)),
+                (false, false) => {}
+            }
+        }
+        if let (true, Some(shelf)) = (named("l3"), self.local.shelf.clone()) {
+            let (market, keys) = (market.clone(), keys.to_vec());
+            blocking(&self.writes, move || shelf.forget(&market, &keys, &|_| ())).await??;
+        }
+        match &self.redis {
+            Some(redis) if named("redis") && !redis.forget(market, keys).await => Err(StoreError::Io {
+                store: "redis",
+                what: "forget blocks".to_owned(),
+                message: "it did not answer; forget them again once it does".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The newer of what is here and what other servers have shared.
     async fn read_note(self: &Arc<Self>, market: &MarketId, name: &str) -> Option<Note> {
         let (local, of, called) = (self.local.clone(), market.clone(), name.to_owned());
@@ -379,6 +410,15 @@ impl SeriesStore for Tiers {
         keys: &'a [BlockKey],
     ) -> Pending<'a, Result<(), StoreError>> {
         Box::pin(self.0.forget(market, keys))
+    }
+
+    fn forget_in<'a>(
+        &'a self,
+        market: &'a MarketId,
+        keys: &'a [BlockKey],
+        tiers: &'a [String],
+    ) -> Pending<'a, Result<(), StoreError>> {
+        Box::pin(self.0.forget_some(market, keys, tiers))
     }
 
     fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>> {

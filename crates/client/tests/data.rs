@@ -166,6 +166,13 @@ impl Admin for Canned {
         Err(Status::unimplemented("not here"))
     }
 
+    async fn reset_breaker(
+        &self,
+        _: Request<v1::ResetBreakerRequest>,
+    ) -> Result<Response<v1::ResetBreakerResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }

@@ -4,8 +4,13 @@
 //! stretches of its tickers, and a ticker's owner depends on the day. Not here: fetching the changes (a
 //! [`BarSource`](crate::port::BarSource) does), and joining the bars themselves.
 
+mod history;
+mod listed;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+pub use self::history::{Histories, SLACK_DAYS};
 
 use crate::panel::Split;
 use crate::port::Rename;
@@ -43,7 +48,7 @@ pub struct Stretch {
 }
 
 /// All lives that are known. What is not known about a ticker is taken to be one company, always.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lives {
     /// Of each company its lives, oldest first.
     companies: Vec<Vec<Life>>,
@@ -64,6 +69,11 @@ impl Lives {
     ///
     /// Where two companies had one ticker, the older one's time under it ends before the younger one's begins.
     pub fn learn(&mut self, renames: &[Rename], until: Option<SessionDate>) {
+        self.add(renames, until);
+        self.index();
+    }
+
+    fn add(&mut self, renames: &[Rename], until: Option<SessionDate>) {
         let mut renames: Vec<&Rename> = renames.iter().collect();
         renames.sort_by_key(|rename| rename.from);
         renames.dedup_by(|later, earlier| later.symbol == earlier.symbol);
@@ -88,9 +98,13 @@ impl Lives {
         };
         match known.and_then(|at| self.companies.get_mut(at)) {
             Some(company) => *company = lives,
-            None => self.companies.push(lives),
+            None => {
+                if let Some(figi) = figi {
+                    self.by_figi.insert(figi, self.companies.len());
+                }
+                self.companies.push(lives);
+            }
         }
-        self.index();
     }
 
     /// Puts up the look-ups, and ends each life under a ticker before the next company's begins.
@@ -121,6 +135,12 @@ impl Lives {
             companies.dedup();
             self.by_symbol.insert(symbol, companies);
         }
+    }
+
+    /// Whether nobody is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.companies.is_empty()
     }
 
     /// Every life, company by company, oldest first.
@@ -224,18 +244,21 @@ impl Lives {
         next.map_or(wanted, |next| wanted.min(next.plus(-1)))
     }
 
+    /// Whether what a source lists under `ticker` on `date` is about the company that traded as `symbol` on `known`.
+    #[must_use]
+    pub fn is_of(&self, symbol: &Symbol, known: SessionDate, ticker: &Symbol, date: SessionDate) -> bool {
+        match self.company(symbol.as_str(), known) {
+            None => ticker == symbol,
+            // On that day another company may have had the ticker.
+            Some(company) => self.company(ticker.as_str(), date).is_some_and(|of| std::ptr::eq(of, company)),
+        }
+    }
+
     /// The splits of the company that traded as `symbol` on `known`, under whatever ticker of it they are listed,
     /// all under `symbol`. A provider lists a split under today's ticker also where it was executed under another.
     #[must_use]
     pub fn splits(&self, symbol: &Symbol, known: SessionDate, listed: &[Split]) -> Vec<Split> {
-        let company = self.company(symbol.as_str(), known).unwrap_or_default();
-        let own = |split: &&Split| {
-            if company.is_empty() {
-                return split.symbol == *symbol;
-            }
-            // On that day another company may have had the ticker under which the split is listed.
-            self.company(split.symbol.as_str(), split.execution).is_some_and(|of| std::ptr::eq(of, company))
-        };
+        let own = |split: &&Split| self.is_of(symbol, known, &split.symbol, split.execution);
         let mut splits: Vec<Split> = Vec::new();
         for split in listed.iter().filter(own) {
             let renamed = Split { symbol: symbol.clone(), ..split.clone() };

@@ -15,6 +15,7 @@ use crate::bar::Field;
 use crate::block::{BarKey, Block};
 use crate::calendar::Calendar;
 use crate::error::Error;
+use crate::life::Stretch;
 use crate::resample::Series;
 use crate::scan::SessionHours;
 use crate::slab::Aligned;
@@ -179,6 +180,57 @@ pub fn series(block: &Block, from: SessionDate, to: SessionDate) -> Series {
         columns: Field::ALL.map(copy),
         forming: false,
     }
+}
+
+/// The bars of several stretches of days, each out of its own block; a later one has the better claim to a session.
+#[must_use]
+pub fn across<'a>(laid: impl IntoIterator<Item = (&'a Stretch, &'a Block)>) -> Series {
+    let mut sessions: BTreeMap<SessionDate, Series> = BTreeMap::new();
+    for (stretch, block) in laid {
+        for session in Calendar::us_equities().sessions(stretch.from, stretch.to) {
+            let bars = series(block, *session, *session);
+            if !bars.is_empty() {
+                sessions.insert(*session, bars);
+            }
+        }
+    }
+    let mut all = Series::default();
+    for part in sessions.into_values() {
+        all.start.extend(part.start);
+        all.columns.iter_mut().zip(part.columns).for_each(|(column, more)| column.extend(more));
+    }
+    all
+}
+
+/// The block without the sessions `from` to `to`, which are not held any more; `None` where nothing is left.
+#[must_use]
+pub fn without(block: &Block, from: SessionDate, to: SessionDate) -> Option<Block> {
+    let calendar = Calendar::us_equities();
+    let (first, end) = (BarKey::start(calendar.midnight(from)), BarKey::start(calendar.midnight(to.plus(1))));
+    let kept: Vec<usize> =
+        (0..block.rows().len()).filter(|row| !(first..end).contains(&block.rows()[*row])).collect();
+    if kept.is_empty() {
+        return None;
+    }
+    let rows: Arc<[BarKey]> = kept.iter().map(|row| block.rows()[*row]).collect();
+    let stride = Block::stride(rows.len(), 1);
+    let mut data = Aligned::filled(Block::floats(1, rows.len(), 1), f64::NAN);
+    for field in Field::ALL {
+        let out = &mut data.as_mut_slice()[field.index() * stride..][..rows.len()];
+        let column = block.column(0, field).0;
+        out.iter_mut().zip(&kept).for_each(|(out, row)| *out = column[*row]);
+    }
+    let symbols = Arc::clone(block.symbols());
+    Block::from_parts(block.timeframe(), symbols, rows, 1, Arc::new(data), block.provenance().clone()).ok()
+}
+
+/// The sessions of a block that are held for good.
+pub fn finals(block: &Block) -> impl Iterator<Item = SessionDate> + '_ {
+    let calendar = Calendar::us_equities();
+    let mut sessions: Vec<SessionDate> =
+        block.rows().iter().map(|key| calendar.session_of(key.as_start())).collect();
+    sessions.dedup();
+    sessions.into_iter().filter(|session| is_final(block, *session, SessionHours::Regular))
 }
 
 /// The oldest session with a bar, or one that is known to be without.

@@ -17,6 +17,7 @@ use crate::bar::Field;
 use crate::block::{Block, WIDTH};
 use crate::calendar::Calendar;
 use crate::dividend::{Dividends, factors};
+use crate::life::Histories;
 use crate::resample::period;
 pub use crate::split::{Split, Splits};
 use crate::symbol::{Symbol, SymbolId};
@@ -56,11 +57,24 @@ impl Panel {
         splits: &Splits,
         threads: usize,
     ) -> (Self, Self) {
+        Self::build_across(universe, sessions, blocks, splits, &Histories::default(), threads)
+    }
+
+    /// The same where some symbols traded under other tickers.
+    #[must_use]
+    pub fn build_across(
+        universe: &Universe,
+        sessions: &[SessionDate],
+        blocks: &[Block],
+        splits: &Splits,
+        histories: &Histories,
+        threads: usize,
+    ) -> (Self, Self) {
         let joined: Vec<Joined<'_>> =
-            blocks.iter().filter_map(|b| Joined::new(b, universe, sessions)).collect();
+            blocks.iter().filter_map(|b| Joined::new(b, universe, sessions, histories)).collect();
         let count = universe.len().div_ceil(WIDTH);
         let make = |tile: usize| {
-            let raw = Arc::new(Tile::build(tile, universe, sessions, &joined));
+            let raw = Arc::new(Tile::build(tile, universe, sessions, &joined, histories));
             (split_adjusted(&raw, tile, universe, sessions, splits), raw)
         };
         let (adjusted, raw) = each(count, threads, make).into_iter().unzip();

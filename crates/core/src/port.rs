@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::bar::Field;
 use crate::block::{Block, Quarantined};
+use crate::calendar::Announced;
 use crate::error::Kind;
 use crate::history::{HistoryJob, SessionRows};
 use crate::panel::Split;
@@ -383,6 +384,12 @@ pub trait BarSource: Send + Sync {
         not_offered(self.name(), "ticker details")
     }
 
+    /// The tickers that ceased to trade: given up by their companies, or delisted.
+    fn gone(&self, errand: Errand) -> Pending<'_, Result<Vec<Listing>, SourceError>> {
+        let _ = errand;
+        not_offered(self.name(), "tickers that ceased to trade")
+    }
+
     /// The tickers of the company that `symbol` belongs to, oldest first.
     fn renames<'a>(
         &'a self,
@@ -395,6 +402,21 @@ pub trait BarSource: Send + Sync {
 
     /// The provider's clock and the world that it serves.
     fn status(&self) -> Pending<'_, Result<SourceStatus, SourceError>>;
+
+    /// The days ahead whose hours an exchange says to differ.
+    fn announced(&self) -> Pending<'_, Result<Vec<Announced>, SourceError>> {
+        not_offered(self.name(), "market holidays")
+    }
+
+    /// By how much what it serves now is late, where its answers say so.
+    fn delay(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Has the provider of this name asked again at once, whatever failed. Says whether there is one.
+    fn reset(&self, provider: &str) -> bool {
+        *self.name() == *provider
+    }
 
     /// How many calls `n` calls from now would take, given the rate limit.
     fn estimate(&self, calls: u64) -> Duration;
@@ -530,6 +552,14 @@ pub trait SeriesStore: Send + Sync {
         &'a self,
         market: &'a MarketId,
         keys: &'a [BlockKey],
+    ) -> Pending<'a, Result<(), StoreError>>;
+
+    /// Forgets blocks in the tiers of these names only; what another tier keeps is found there again.
+    fn forget_in<'a>(
+        &'a self,
+        market: &'a MarketId,
+        keys: &'a [BlockKey],
+        tiers: &'a [String],
     ) -> Pending<'a, Result<(), StoreError>>;
 
     /// The keys of single symbols that are kept for a timeframe.

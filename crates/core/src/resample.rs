@@ -95,6 +95,15 @@ impl Series {
     /// Applies the splits of `factors` (price factors by execution date, ascending) that were executed by `last`:
     /// to every bar of an earlier session, newest split first, as panels do.
     pub fn adjust(&mut self, factors: &[(SessionDate, f64)], last: SessionDate) {
+        self.apply(factors, last, true);
+    }
+
+    /// Applies the factors of dividends likewise; volumes stay as they are.
+    pub fn pay(&mut self, factors: &[(SessionDate, f64)], last: SessionDate) {
+        self.apply(factors, last, false);
+    }
+
+    fn apply(&mut self, factors: &[(SessionDate, f64)], last: SessionDate, shares: bool) {
         let calendar = Calendar::us_equities();
         let executed = factors.partition_point(|(at, _)| *at <= last);
         let mut factor = 1.0;
@@ -102,14 +111,14 @@ impl Series {
         for (at, by) in factors[..executed].iter().rev() {
             let midnight = calendar.midnight(*at);
             let first = self.start.partition_point(|start| *start < midnight).min(end);
-            self.scale(first..end, factor);
+            self.scale(first..end, factor, shares);
             factor *= by;
             end = first;
         }
-        self.scale(0..end, factor);
+        self.scale(0..end, factor, shares);
     }
 
-    fn scale(&mut self, rows: Range<usize>, factor: f64) {
+    fn scale(&mut self, rows: Range<usize>, factor: f64, shares: bool) {
         if factor == 1.0 {
             return;
         }
@@ -117,7 +126,7 @@ impl Series {
             let column = &mut self.columns[field.index()][rows.clone()];
             if field.is_price() {
                 column.iter_mut().for_each(|value| *value *= factor);
-            } else if field == Field::Volume {
+            } else if shares && field == Field::Volume {
                 column.iter_mut().for_each(|value| *value /= factor);
             }
         }

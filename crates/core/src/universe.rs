@@ -74,6 +74,8 @@ pub struct Listing {
     pub delist_date: Option<SessionDate>,
     /// Whether it still trades.
     pub active: Option<bool>,
+    /// The figi of its security, which outlives its tickers.
+    pub figi: Option<Arc<str>>,
 }
 
 impl Listing {
@@ -88,6 +90,7 @@ impl Listing {
             list_date: None,
             delist_date: None,
             active: None,
+            figi: None,
         }
     }
 
@@ -103,6 +106,9 @@ impl Listing {
         self.list_date = newer.list_date.or(self.list_date);
         self.delist_date = newer.delist_date.or(self.delist_date);
         self.active = newer.active.or(self.active);
+        if newer.figi.is_some() {
+            self.figi.clone_from(&newer.figi);
+        }
     }
 }
 
@@ -346,7 +352,7 @@ impl Universe {
         &self.active
     }
 
-    /// All that is known of one symbol.
+    /// All that can be scanned of one symbol; its figi is no part of a universe.
     #[must_use]
     pub fn listing(&self, id: SymbolId) -> Listing {
         let i = id.index();
@@ -359,6 +365,7 @@ impl Universe {
             list_date: self.list_date[i],
             delist_date: self.delist_date[i],
             active: Some(self.active[i]),
+            figi: None,
         }
     }
 }

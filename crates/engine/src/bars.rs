@@ -1,6 +1,6 @@
 //! Bars of named symbols over a range, fetched where they are missing, out of a snapshot or beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,7 +160,7 @@ impl Engine {
         let newest = snapshot.newest().unwrap_or_default();
         let to = request.to.unwrap_or(newest).min(newest);
         let from = request.from.unwrap_or(snapshot.history_start);
-        let (known, unknown) = found_in(&snapshot.universe, &request.symbols);
+        let (mut known, unknown) = found_in(&snapshot.universe, &request.symbols);
         let mut settled = Settled {
             published: published.clone(),
             known: known.iter().map(|id| snapshot.universe.symbol(*id).clone()).collect(),
@@ -186,7 +186,8 @@ impl Engine {
         let still = loop {
             let lacking = self.lacking(&published, &known, sessions, inside, request.last).await;
             let Some(lacking) = lacking else { break None };
-            let cover = self.cover(&lacking);
+            let universe = published.snapshot.universe.clone();
+            let cover = self.cover(&universe, &lacking).await;
             if rounds == 0 {
                 let Cost { universe, population, .. } = settled.cost;
                 settled.cost = Cost { universe, population, ..self.price(&cover) };
@@ -198,7 +199,7 @@ impl Engine {
                 break Some((lacking, None));
             }
             let until = request.deadline.map(crate::run::early);
-            let filled = self.fill(&snapshot.universe, &cover, request.errand, until).await;
+            let filled = self.fill(&universe, &cover, request.errand, until).await;
             if let Some(refusal) = filled.refusal()
                 && published.snapshot.daily.total_bars() == 0
             {
@@ -210,6 +211,8 @@ impl Engine {
             if inside {
                 published = self.snapshot_ending(newest).await?;
                 settled.published = published.clone();
+                // What was fetched may have brought symbols that the universe lacked.
+                known = found_in(&published.snapshot.universe, &request.symbols).0;
             }
             if stuck {
                 let lacking = self.lacking(&published, &known, sessions, inside, request.last).await;
@@ -223,7 +226,7 @@ impl Engine {
             }
             settled.complete = false;
             settled.diagnostics.extend(diagnose::still_missing(
-                &snapshot,
+                &published.snapshot,
                 &lacking,
                 filled.as_ref(),
                 &unserved,
@@ -314,7 +317,9 @@ impl Engine {
             return missing(snapshot, &population, need, &[]);
         }
         let state = self.0.state.lock().await;
-        let held = held(&state, sessions);
+        let now = self.clock().now();
+        let histories = state.histories(&snapshot.universe, sessions, now);
+        let held = held(&state, &snapshot.universe, sessions, &histories);
         let mut missing = Missing::new(snapshot.universe.len(), sessions.to_vec()).ok()?;
         for id in symbols {
             for session in (0..sessions.len()).filter(|s| !held.has(*id, *s)) {
@@ -334,14 +339,18 @@ impl Engine {
         let listings = symbols.iter().cloned().map(Listing::new);
         let universe = Universe::new("beside", 0, at, listings);
         let mut state = self.0.state.lock().await;
+        let histories = state.histories(&universe, sessions, self.clock().now());
+        let former: BTreeSet<Symbol> =
+            histories.ids().flat_map(|id| histories.laid(id)).map(|stretch| stretch.symbol.clone()).collect();
         // Only these symbols' own blocks, besides the market days.
-        let others: BTreeMap<_, _> =
-            state.symbols.extract_if(.., |symbol, _| universe.find(symbol.as_str()).is_none()).collect();
+        let is_other = |symbol: &Symbol| universe.find(symbol.as_str()).is_none() && !former.contains(symbol);
+        let others: BTreeMap<_, _> = state.symbols.extract_if(.., |symbol, _| is_other(symbol)).collect();
         let (blocks, origins) = self.blocks(&mut state, sessions).await;
         state.symbols.extend(others);
         let splits = state.splits.clone();
         drop(state);
-        let (adjusted, raw) = Panel::build(&universe, sessions, &blocks, &splits, self.0.config.threads);
+        let (adjusted, raw) =
+            Panel::build_across(&universe, sessions, &blocks, &splits, &histories, self.0.config.threads);
         (universe, adjusted, raw, origins)
     }
 }

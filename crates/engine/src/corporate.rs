@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use panscan_core::bar::{Bar, Field};
 use panscan_core::dividend::Dividends;
+use panscan_core::life::Lives;
 use panscan_core::panel::{Panel, Split, Splits};
 use panscan_core::port::{Dividend, SourceError};
 use panscan_core::snapshot::Snapshot;
@@ -15,6 +16,7 @@ use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{SessionDate, Timestamp};
 
 use crate::error::EngineError;
+use crate::lives;
 use crate::market::Engine;
 use crate::notes::{self, DividendsNote};
 use crate::resident::Published;
@@ -31,11 +33,16 @@ pub(crate) struct Paid {
     from: Option<SessionDate>,
     /// When they were last asked for.
     at: Timestamp,
-    listed: Vec<Dividend>,
+    listed: Arc<Vec<Dividend>>,
     pub(crate) applied: Arc<Dividends>,
 }
 
 impl Paid {
+    /// Joins them through the companies' lives.
+    pub(crate) fn rejoin(&mut self, lives: &Lives, now: Timestamp) {
+        self.applied = Arc::new(lives::dividends(lives, &self.listed, now));
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let note: DividendsNote = notes::from_bytes(bytes)?;
         let row = |(symbol, date, cash, currency): (String, String, f64, Option<String>)| {
@@ -44,6 +51,7 @@ impl Paid {
         };
         let listed: Vec<Dividend> = note.rows.into_iter().map(row).collect::<Option<_>>()?;
         let applied = Arc::new(Dividends::new(&listed));
+        let listed = Arc::new(listed);
         Some(Self { from: note.from.parse().ok(), at: Timestamp::from_nanos(note.at), listed, applied })
     }
 
@@ -57,6 +65,11 @@ impl Paid {
             at: self.at.as_nanos(),
             rows: self.listed.iter().map(row).collect(),
         })
+    }
+
+    /// They count as asked for long ago.
+    pub(crate) fn forget(&mut self) {
+        self.at = Timestamp::default();
     }
 
     /// Whether they were asked for once, so that they are kept up to date.
@@ -76,7 +89,10 @@ impl Engine {
         let inner = &self.0;
         // One at a time: the second finds what the first brought.
         let _one = inner.paying.lock().await;
-        let known = inner.state.lock().await.dividends.clone();
+        let (known, lives) = {
+            let state = inner.state.lock().await;
+            (state.dividends.clone(), state.lives.clone())
+        };
         let now = inner.parts.clock.now();
         let covers = known.from.is_some_and(|first| first <= from);
         if covers && now < known.at.after(inner.config.reference_ttl) {
@@ -94,10 +110,14 @@ impl Engine {
         };
         let mut listed: Vec<Dividend> = known.listed.iter().filter(|d| d.ex_date < since).cloned().collect();
         listed.extend(fresh);
+        let listed = Arc::new(listed);
         let changed = listed != known.listed;
         let from = known.from.map_or(from, |first| first.min(from));
-        let applied = if changed { Arc::new(Dividends::new(&listed)) } else { known.applied };
-        let paid = Paid { from: Some(from), at: now, listed, applied: applied.clone() };
+        let mut paid = Paid { from: Some(from), at: now, listed, applied: known.applied };
+        if changed {
+            paid.rejoin(&lives, now);
+        }
+        let applied = paid.applied.clone();
         let body = paid.to_bytes();
         {
             let mut state = inner.state.lock().await;

@@ -77,6 +77,22 @@ impl Details {
         due.min_by_key(|symbol| (at(symbol), chunk(symbol))).cloned()
     }
 
+    /// How many of these are known; none named: of all.
+    pub(crate) fn count(&self, symbols: Option<&[Symbol]>) -> usize {
+        let named = |symbol: &&Symbol| symbols.is_none_or(|named| named.contains(symbol));
+        self.known.keys().filter(named).count()
+    }
+
+    /// These count as asked for long ago; what is known is shown until the answer.
+    pub(crate) fn forget(&mut self, symbols: Option<&[Symbol]>) {
+        for (symbol, (at, _)) in &mut self.known {
+            if symbols.is_none_or(|named| named.contains(symbol)) {
+                *at = Timestamp::default();
+                self.unsaved.insert(symbol.clone());
+            }
+        }
+    }
+
     fn learn(&mut self, symbol: &Symbol, now: Timestamp, found: Option<Listing>) {
         let (at, listing) =
             self.known.entry(symbol.clone()).or_insert_with(|| (now, Listing::new(symbol.clone())));

@@ -166,6 +166,7 @@ pub(crate) fn not_point_in_time() -> Diagnostic {
 /// Attributes that the plan reads and some of the population lack.
 pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population) -> Vec<Diagnostic> {
     let universe = &snapshot.universe;
+    let mut found = selected(plan, snapshot);
     let mut texts: Vec<TextAttribute> = Vec::new();
     let mut numbers: Vec<(&str, &[f64])> = Vec::new();
     for node in &plan.nodes {
@@ -194,17 +195,52 @@ pub(crate) fn coverage(plan: &Plan, snapshot: &Snapshot, population: &Population
     let numbers = numbers
         .into_iter()
         .map(|(name, values)| (name, population.ids().filter(|id| values[id.index()].is_nan()).count()));
-    texts
-        .chain(numbers)
+    let lacking = texts.chain(numbers).filter(|(_, lacking)| *lacking > 0);
+    found.extend(lacking.map(|(name, lacking)| covered(name, lacking, population.count(), "")));
+    found
+}
+
+fn covered(name: &str, lacking: usize, of: usize, then: &str) -> Diagnostic {
+    let share = 100.0 * lacking as f64 / of.max(1) as f64;
+    let message = format!("{lacking} symbols ({share:.1} %) have no {name}{then}");
+    let mut found = Diagnostic::new(Reason::AttributeCoverage, message);
+    found.subject = name.to_owned();
+    found.count = lacking as u64;
+    found
+}
+
+/// Attributes that choose the population and that symbols lack, which are therefore not in it.
+fn selected(plan: &Plan, snapshot: &Snapshot) -> Vec<Diagnostic> {
+    let (selector, universe) = (&plan.universe, &snapshot.universe);
+    let chosen = |id: &SymbolId| {
+        let named = selector.symbols.is_empty()
+            || selector.symbols.iter().any(|symbol| symbol == universe.symbol(*id).as_str());
+        named && universe.active()[id.index()]
+    };
+    let texts = [
+        (&selector.sectors, TextAttribute::Sector),
+        (&selector.industries, TextAttribute::Industry),
+        (&selector.exchanges, TextAttribute::Exchange),
+        (&selector.types, TextAttribute::Type),
+    ];
+    let mut lacking: Vec<(&str, Vec<bool>)> = Vec::new();
+    for (_, attribute) in texts.into_iter().filter(|(wanted, _)| !wanted.is_empty()) {
+        let codes = universe.text(attribute).codes();
+        lacking.push((attribute.name(), codes.iter().map(|code| *code == 0).collect()));
+    }
+    if selector.min_market_cap.is_some() || selector.max_market_cap.is_some() {
+        lacking.push(("market_cap", universe.market_cap().iter().map(|cap| cap.is_nan()).collect()));
+    }
+    if lacking.is_empty() {
+        return Vec::new();
+    }
+    let chosen: Vec<SymbolId> = universe.ids().filter(chosen).collect();
+    let count = |lacks: &[bool]| chosen.iter().filter(|id| lacks[id.index()]).count();
+    let counted = lacking.into_iter().map(|(name, lacks)| (name, count(&lacks)));
+    let then = "; a condition on it leaves them out";
+    counted
         .filter(|(_, lacking)| *lacking > 0)
-        .map(|(name, lacking)| {
-            let share = 100.0 * lacking as f64 / population.count().max(1) as f64;
-            let message = format!("{lacking} symbols ({share:.1} %) have no {name}");
-            let mut found = Diagnostic::new(Reason::AttributeCoverage, message);
-            found.subject = name.to_owned();
-            found.count = lacking as u64;
-            found
-        })
+        .map(|(name, lacking)| covered(name, lacking, chosen.len(), then))
         .collect()
 }
 

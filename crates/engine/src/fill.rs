@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Call, CostModel, Cover, Files, Missing, cover};
+use panscan_core::life::Histories;
 use panscan_core::port::{BarAsk, Errand, Fetched, SourceError, Urgency};
+use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe};
 use panscan_core::universe::Universe;
 use tokio::sync::Notify;
@@ -67,7 +69,7 @@ impl Drop for Waits<'_> {
 
 impl Engine {
     /// The calls that would bring the missing cells, as far as the provider is known to serve them.
-    pub(crate) fn cover(&self, missing: &Missing) -> Cover {
+    pub(crate) async fn cover(&self, universe: &Universe, missing: &Missing) -> Cover {
         let offers = self.0.parts.source.offers();
         let symbols = missing.symbols() as u64;
         let daily = CostModel { bars_per_call: offers.bars_per_call.max(1), ..CostModel::daily(symbols) };
@@ -81,8 +83,15 @@ impl Engine {
             }
             (false, None) => CostModel { market_rows: None, ..daily },
         };
-        let unserved = self.0.unserved.at(self.0.parts.clock.now());
-        cover(&unserved.servable(missing), &model)
+        let now = self.0.parts.clock.now();
+        let unserved = self.0.unserved.at(now);
+        let mut cover = cover(&unserved.servable(missing), &model);
+        let histories = self.0.state.lock().await.histories(universe, missing.sessions(), now);
+        for call in cover.calls.iter().filter(|_| !histories.is_empty()) {
+            // A call for each ticker that the company had meanwhile.
+            cover.requests += (asks(universe, &histories, call).len() as u64).saturating_sub(1);
+        }
+        cover
     }
 
     /// What a cover costs.
@@ -109,7 +118,13 @@ impl Engine {
             let background = errand.urgency == Urgency::Background;
             Instant::now() + if background { PATIENCE_BACKGROUND } else { PATIENCE }
         });
-        let asks: Vec<BarAsk> = cover.calls.iter().map(|call| ask(universe, call)).collect();
+        let asks: Vec<BarAsk> = {
+            let calendar = Calendar::us_equities();
+            let sessions = [calendar.first(), calendar.last()];
+            let histories =
+                self.0.state.lock().await.histories(universe, &sessions, self.0.parts.clock.now());
+            cover.calls.iter().flat_map(|call| asks(universe, &histories, call)).collect()
+        };
         let _waits = (errand.urgency == Urgency::Interactive).then(|| Waits::new(self));
         // Others may have brought some of it since.
         let asks = match tokio::time::timeout_at(until, self.adopt(asks.clone())).await {
@@ -278,13 +293,16 @@ impl Engine {
     }
 }
 
-fn ask(universe: &Universe, call: &Call) -> BarAsk {
+/// What to ask for: one question, or one for each ticker that a company had.
+fn asks(universe: &Universe, histories: &Histories, call: &Call) -> Vec<BarAsk> {
+    let range = |symbol: Symbol, from, to| BarAsk::Range { symbol, timeframe: Timeframe::Day, from, to };
     match *call {
-        Call::Day(session) => BarAsk::Day(session),
-        Call::FlatFile(session) => BarAsk::FlatFile { timeframe: Timeframe::Day, session },
-        Call::Range { symbol, from, to } => {
-            BarAsk::Range { symbol: universe.symbol(symbol).clone(), timeframe: Timeframe::Day, from, to }
-        }
+        Call::Day(session) => vec![BarAsk::Day(session)],
+        Call::FlatFile(session) => vec![BarAsk::FlatFile { timeframe: Timeframe::Day, session }],
+        Call::Range { symbol, from, to } => match histories.asked(symbol, from, to) {
+            None => vec![range(universe.symbol(symbol).clone(), from, to)],
+            Some(stretches) => stretches.into_iter().map(|s| range(s.symbol, s.from, s.to)).collect(),
+        },
     }
 }
 

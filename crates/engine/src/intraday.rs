@@ -4,8 +4,8 @@
 //! only the age of a session that still trades is kept in memory. Callers that need the same cells wait for one
 //! call. Not here: bars of other intervals, and the order in which symbols are answered ([`crate::stream`]).
 //!
-//! A provider that publishes a whole market's minutes of a session as one file ([`BarAsk::FlatFile`]) is asked for them
-//! before symbols are taken one by one, by whoever knows all of them; [`Engine::minutes`] then finds them held.
+//! Files of a whole market's minutes are asked for before symbols are taken one by one ([`crate::minute_files`]);
+//! [`Engine::minutes`] then finds them held.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -16,6 +16,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use panscan_core::block::{Block, Quarantined};
 use panscan_core::calendar::Calendar;
 use panscan_core::cover::{Call, CostModel, Missing, cover};
+use panscan_core::life::Stretch;
 use panscan_core::minutes;
 use panscan_core::port::{BarAsk, BlockKey, Errand, Fetched, SourceError};
 use panscan_core::scan::SessionHours;
@@ -45,6 +46,8 @@ pub(crate) struct Intraday {
     lanes: [tokio::sync::Mutex<()>; LANES],
     /// Bounds the calls at once.
     calls: Semaphore,
+    /// Held while the file of a session is fetched.
+    pub(crate) files: tokio::sync::Mutex<()>,
     /// Questions that are being asked, by symbol.
     open: Mutex<HashMap<Symbol, Vec<BarAsk>>>,
     /// When the newest session of a symbol was last asked for.
@@ -52,7 +55,7 @@ pub(crate) struct Intraday {
     /// Minutes that were refused.
     refused: Mutex<BTreeMap<Symbol, Vec<RefusedNote>>>,
     /// Sessions whose minutes the provider does not serve.
-    unserved: Unserved,
+    pub(crate) unserved: Unserved,
 }
 
 impl Intraday {
@@ -60,6 +63,7 @@ impl Intraday {
         Self {
             lanes: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
             calls: Semaphore::new(workers.max(1)),
+            files: tokio::sync::Mutex::default(),
             open: Mutex::default(),
             fresh: Mutex::default(),
             refused: Mutex::default(),
@@ -89,6 +93,17 @@ impl Intraday {
             open.entry(symbol.clone()).or_default().extend(mine.iter().cloned());
         }
         mine
+    }
+
+    /// What is known of a symbol's newest session counts no more.
+    pub(crate) fn forget(&self, symbol: &Symbol) {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).remove(symbol);
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).remove(symbol);
+    }
+
+    /// Sessions that were refused may be asked for again.
+    pub(crate) fn forget_refusals(&self) {
+        self.unserved.forget();
     }
 
     pub(crate) fn lane(&self, symbol: &Symbol) -> &tokio::sync::Mutex<()> {
@@ -200,7 +215,46 @@ pub(crate) struct Minutes {
     pub(crate) out_of_time: bool,
 }
 
+/// One company's minutes, under whatever tickers it had.
+#[derive(Debug, Default)]
+pub(crate) struct Joined {
+    /// What can be had: `block` is that of the newest ticker.
+    pub(crate) found: Minutes,
+    /// Stretches of days with their blocks; a later one has the better claim to a session.
+    pub(crate) laid: Vec<(Stretch, Block)>,
+}
+
 impl Engine {
+    /// Has the minutes held of the company that a symbol belongs to.
+    pub(crate) async fn company_minutes(
+        &self,
+        symbol: &Symbol,
+        wanted: Wanted,
+        patience: Patience,
+    ) -> Joined {
+        let (exact, wide) = self.stretches(symbol, wanted.from, wanted.to).await;
+        let mut joined = Joined::default();
+        let mut blocks: BTreeMap<Symbol, Block> = BTreeMap::new();
+        for stretch in &wide {
+            let part = Wanted { from: stretch.from, to: stretch.to, ..wanted };
+            let mut found = self.minutes(&stretch.symbol, part, patience).await;
+            if let Some(block) = &found.block {
+                blocks.insert(stretch.symbol.clone(), block.clone());
+            }
+            let all = &mut joined.found;
+            all.block = found.block.take().or(all.block.take());
+            all.missing.append(&mut found.missing);
+            all.calls += found.calls;
+            all.bars += found.bars;
+            all.out_of_time |= found.out_of_time;
+            all.failure = found.failure.or(all.failure.take());
+        }
+        let again = if wide == exact { [].iter() } else { exact.iter() };
+        let laid = wide.iter().chain(again);
+        joined.laid = laid.filter_map(|s| Some((s.clone(), blocks.get(&s.symbol)?.clone()))).collect();
+        joined
+    }
+
     /// Has one symbol's minutes held as far as patience goes.
     ///
     /// If dropped, calls that nobody else waits for are not made; what has come is kept.
@@ -291,7 +345,7 @@ impl Engine {
     }
 
     /// The sessions of `wanted` that are not held, or that still trade and were asked for too long ago.
-    async fn missing_minutes(
+    pub(crate) async fn missing_minutes(
         &self,
         symbol: &Symbol,
         block: Option<&Block>,
@@ -315,9 +369,17 @@ impl Engine {
 
     /// The cells of a symbol that are not held, and the calls that would bring them.
     pub(crate) async fn minute_cost(&self, symbol: &Symbol, wanted: Wanted, stored: bool) -> (u64, u64) {
-        let block = if stored { self.minute_block(symbol).await } else { None };
-        let missing = self.missing_minutes(symbol, block.as_ref(), wanted).await;
-        (missing.len() as u64, self.minute_asks(symbol, &missing).len() as u64)
+        let (_, wide) = self.stretches(symbol, wanted.from, wanted.to).await;
+        let (mut cells, mut calls) = (0, 0);
+        for stretch in wide {
+            let wanted = Wanted { from: stretch.from, to: stretch.to, ..wanted };
+            let look = stored || stretch.symbol != *symbol;
+            let block = if look { self.minute_block(&stretch.symbol).await } else { None };
+            let missing = self.missing_minutes(&stretch.symbol, block.as_ref(), wanted).await;
+            cells += missing.len() as u64;
+            calls += self.minute_asks(&stretch.symbol, &missing).len() as u64;
+        }
+        (cells, calls)
     }
 
     /// The calls that bring these sessions, newest first.
@@ -383,6 +445,17 @@ impl Engine {
 
     async fn keep_minutes(&self, symbol: &Symbol, ask: &BarAsk, fetched: Fetched, asked_at: Timestamp) {
         let BarAsk::Range { from, to, .. } = *ask else { return };
+        self.keep_sessions(symbol, (from, to), fetched, asked_at).await;
+    }
+
+    /// Keeps a symbol's minutes of these sessions; nothing older of them is left.
+    pub(crate) async fn keep_sessions(
+        &self,
+        symbol: &Symbol,
+        (from, to): (SessionDate, SessionDate),
+        fetched: Fetched,
+        asked_at: Timestamp,
+    ) {
         let inner = &self.0;
         inner.intraday.note_refused(symbol, &fetched.quarantined);
         let lane = inner.intraday.lane(symbol).lock().await;

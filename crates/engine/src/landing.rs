@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use panscan_core::block::{BarKey, Block, BlockBuilder, Quarantined};
@@ -34,8 +35,12 @@ impl Engine {
                     inner.unserved.wait(*session, now.after(ASK_AGAIN));
                     return;
                 }
+                let symbols = fetched.block.symbols().clone();
                 self.write(BlockKey::Day(*session), fetched.block).await;
                 let mut state = inner.state.lock().await;
+                if state.note_traded(&symbols) {
+                    inner.unlisted.store(true, Ordering::Relaxed);
+                }
                 state.days.insert(*session);
                 state.bars_changed();
             }

@@ -21,14 +21,18 @@ mod history;
 mod indicators;
 mod intraday;
 mod landing;
+mod lives;
 mod market;
 mod memo;
+mod minute_files;
 mod missing;
 mod named;
 mod notes;
+mod ordered;
 mod origins;
 mod plans;
 mod prefetch;
+mod promise;
 mod refresh;
 mod requeue;
 mod resident;
@@ -37,6 +41,7 @@ mod series;
 mod settle;
 mod statistics;
 mod stream;
+mod unlisted;
 mod unserved;
 mod wide;
 
@@ -44,7 +49,7 @@ pub use admit::Admission;
 pub use bars::{BarsAnswer, BarsRequest, SymbolBars};
 pub use config::EngineConfig;
 pub use error::EngineError;
-pub use forget::{Forget, Forgotten};
+pub use forget::{Forget, Forgettable, Forgotten};
 pub use history::{HistoryEnd, HistoryEvent, HistoryHead, HistoryRequest, HistorySession, HistoryStream};
 pub use indicators::{
     GivenBars, IndicatorValues, IndicatorsEvent, IndicatorsHead, IndicatorsRequest, IndicatorsStream,

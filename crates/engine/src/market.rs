@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use panscan_core::block::Block;
 use panscan_core::calendar::Calendar;
+use panscan_core::life::{Histories, Lives};
 use panscan_core::named::{Definition, Named};
 use panscan_core::panel::{Panel, Split, Splits};
 use panscan_core::plan::Digest;
 use panscan_core::port::{
-    BarSource, BlockKey, Clock, Compute, SeriesStore, SourceError, SourceStats, TierStats,
+    BarSource, BlockKey, Clock, Compute, SeriesStore, SourceError, SourceHealth, SourceStats, TierStats,
 };
-use panscan_core::snapshot::{Held, MarketId, Snapshot, SnapshotId};
+use panscan_core::snapshot::{Held, MarketId, Snapshot};
 use panscan_core::symbol::Symbol;
 use panscan_core::time::{SessionDate, Timeframe, Timestamp};
 use panscan_core::universe::{Listing, Universe};
@@ -25,6 +26,7 @@ use crate::details::Details;
 use crate::error::EngineError;
 use crate::flight::Flights;
 use crate::intraday::Intraday;
+use crate::lives::Former;
 use crate::memo::NodeMemo;
 use crate::notes::{self, RefusedNote};
 use crate::origins::Origins;
@@ -33,6 +35,7 @@ use crate::prefetch::{Prefetch, PrefetchStats};
 use crate::requeue::Requeue;
 use crate::resident::{Published, Resident};
 use crate::statistics::Statistics;
+use crate::unlisted::universe;
 use crate::unserved::Unserved;
 use crate::wide::Kept;
 
@@ -81,6 +84,10 @@ pub(crate) struct Inner {
     pub(crate) reference_at: AtomicI64,
     pub(crate) reference_asked: AtomicI64,
     pub(crate) details: Mutex<Details>,
+    /// Held while tickers that ceased to trade are asked for. Before the state, where both are held.
+    pub(crate) former: Mutex<Former>,
+    /// Whether the universe lacks tickers that are known to trade.
+    pub(crate) unlisted: AtomicBool,
     /// Rounds of fetching that somebody waits for.
     pub(crate) interactive: AtomicUsize,
     /// Answers to questions that nobody asked.
@@ -90,8 +97,8 @@ pub(crate) struct Inner {
     /// The panel of past sessions that was made last.
     pub(crate) wide: std::sync::Mutex<Option<Kept>>,
     pub(crate) started: Timestamp,
-    instance: Digest,
-    epoch: AtomicU64,
+    pub(crate) instance: Digest,
+    pub(crate) epoch: AtomicU64,
     pub(crate) scans: AtomicU64,
 }
 
@@ -102,6 +109,12 @@ pub(crate) struct State {
     pub(crate) named: Arc<[Definition]>,
     /// As the provider lists them.
     pub(crate) listings: Vec<Listing>,
+    /// Tickers that traded and were not listed at the time.
+    pub(crate) traded: BTreeSet<Symbol>,
+    /// How many of the universe's symbols the provider does not list.
+    pub(crate) unlisted: usize,
+    /// Who traded under which ticker when.
+    pub(crate) lives: Arc<Lives>,
     pub(crate) splits: Arc<Splits>,
     pub(crate) splits_listed: Vec<Split>,
     /// Sessions of which the whole market is held.
@@ -150,14 +163,20 @@ pub struct EngineStats {
     pub tiers: Vec<TierStats>,
     /// The provider's name.
     pub provider: String,
-    /// The provider's counters.
+    /// The provider's counters; those of all together where there are several.
     pub source: SourceStats,
+    /// How each provider is doing.
+    pub health: Vec<SourceHealth>,
     /// Callers that joined a provider call of somebody else.
     pub coalesced: u64,
     /// Questions that failed and were queued again.
     pub requeued: u64,
     /// Answers to questions that nobody asked: details, and days that were asked for again.
     pub refreshed: u64,
+    /// Symbols with bars that the provider does not list.
+    pub unlisted: usize,
+    /// Listed symbols without a bar in the newest snapshot.
+    pub without_bars: usize,
     /// Callers that wait for the provider.
     pub fetching: usize,
     /// Scans that hold a permit.
@@ -188,9 +207,9 @@ impl Engine {
         let started = parts.clock.now();
         let now = started;
         let oldest = Calendar::us_equities().first();
-        let (listings, listed_at) = match listings(&parts, &market, &config, now).await {
-            Ok(found) => found,
-            Err(_) if !parts.attributes.is_empty() => (parts.attributes.to_vec(), Timestamp::default()),
+        let (listings, listed_at, before) = match listings(&parts, &market, &config, now).await {
+            Ok(found) => (found.listings, found.at, found.before),
+            Err(_) if !parts.attributes.is_empty() => (parts.attributes.to_vec(), Timestamp::default(), None),
             Err(error) => return Err(error.into()),
         };
         let splits = splits(&parts, &market, &config, now, oldest).await.unwrap_or_else(|error| {
@@ -201,11 +220,18 @@ impl Engine {
         let first_session = note(notes::FIRST_SESSION).await.and_then(|b| notes::from_bytes::<String>(&b));
         let refused = note(notes::QUARANTINE).await.and_then(|b| notes::from_bytes(&b)).unwrap_or_default();
         let dividends = note(notes::DIVIDENDS).await.and_then(|b| Paid::from_bytes(&b)).unwrap_or_default();
+        let mut former = Former::default();
+        if let Some(before) = before {
+            former.compare(&before, &listings);
+        }
         let instance = Digest::of(&format!("{market} {}", started.as_nanos()));
         let state = State {
-            universe: Arc::new(universe(&listings, &[], &parts.attributes, 1, now)),
+            universe: Arc::new(universe(&listings, &[], &[], &parts.attributes, 1, now)),
             named: Arc::from([]),
             listings,
+            traded: BTreeSet::new(),
+            unlisted: 0,
+            lives: Arc::default(),
             splits: Arc::new(Splits::new(&splits)),
             splits_listed: splits,
             days: BTreeSet::new(),
@@ -236,6 +262,8 @@ impl Engine {
             reference_at: AtomicI64::new(listed_at.as_nanos()),
             reference_asked: AtomicI64::new(i64::MIN),
             details: Mutex::default(),
+            former: Mutex::new(former),
+            unlisted: AtomicBool::new(false),
             interactive: AtomicUsize::new(0),
             refreshed: AtomicU64::new(0),
             started,
@@ -247,6 +275,8 @@ impl Engine {
             market,
         }));
         engine.look_through_store().await;
+        engine.recall_lives().await;
+        engine.refresh_lives(true).await;
         engine.recall_details().await;
         engine.recall_habits().await;
         engine.show_details().await;
@@ -303,11 +333,16 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> EngineStats {
         let inner = &self.0;
+        let snapshot = inner.resident.current();
+        let none = |p: &Arc<Published>| p.short.partition_point(|(bars, _)| *bars == 0);
         EngineStats {
-            snapshot: inner.resident.current(),
+            unlisted: snapshot.as_ref().map_or(0, |p| p.unlisted),
+            without_bars: snapshot.as_ref().map_or(0, none),
+            snapshot,
             tiers: inner.parts.store.stats(),
             provider: inner.parts.source.name().to_string(),
             source: inner.parts.source.stats(),
+            health: inner.parts.source.health(),
             coalesced: inner.flights.coalesced(),
             refreshed: inner.refreshed.load(Ordering::Relaxed),
             requeued: inner.requeue.requeued(),
@@ -343,6 +378,11 @@ impl Engine {
         let mut state = inner.state.lock().await;
         state.looked = start;
         state.days.extend(sessions.iter().zip(&found).filter(|(_, f)| f.is_some()).map(|(d, _)| *d));
+        for day in found.iter().flatten() {
+            if state.note_traded(day.block.symbols()) {
+                inner.unlisted.store(true, Ordering::Relaxed);
+            }
+        }
         for (symbol, range) in symbols.into_iter().zip(ranges) {
             if let Some(found) = range {
                 let asked = found.block.rows().iter().map(|key| key.as_session());
@@ -355,6 +395,7 @@ impl Engine {
     /// newest session's becomes the current one.
     pub(crate) async fn snapshot_ending(&self, newest: SessionDate) -> Result<Arc<Published>, EngineError> {
         let inner = &self.0;
+        self.show_unlisted().await;
         let mut state = inner.state.lock().await;
         if let Some(made) = inner.resident.ending(newest, state.version) {
             return Ok(made);
@@ -371,14 +412,15 @@ impl Engine {
             }
             None => self.built(&mut state, &sessions).await?,
         };
-        let held = held(&state, &sessions);
+        let histories = state.histories(&state.universe, &sessions, inner.parts.clock.now());
+        let held = held(&state, &state.universe, &sessions, &histories);
         let latest = self.newest_session().is_none_or(|latest| newest >= latest);
         let universe = if latest { state.universe.clone() } else { state.universe.at(newest) };
         let universe = universe.valued(|id| raw.last_close(id));
         let splits = state.splits.clone();
         let epoch = inner.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         let snapshot = Snapshot {
-            id: SnapshotId(format!("{:016x}-{epoch}", inner.instance.0 as u64).into()),
+            id: self.snapshot_id(epoch),
             epoch,
             market: inner.market.clone(),
             as_of: calendar.close(newest),
@@ -394,14 +436,15 @@ impl Engine {
             provider: inner.parts.source.primary(),
         };
         let versions = (state.version, state.bars);
-        let published = Arc::new(Published::new(
+        let published = Published::new(
             snapshot,
             versions,
             (&splits, &state.universe),
             &state.refused,
             origins,
             before.as_deref(),
-        ));
+        );
+        let published = Arc::new(Published { unlisted: state.unlisted, ..published });
         if latest {
             inner.resident.publish(published.clone());
         } else {
@@ -418,9 +461,10 @@ impl Engine {
     ) -> Result<(Arc<Panel>, Arc<Panel>, Arc<Origins>), EngineError> {
         let (blocks, origins) = self.blocks(state, sessions).await;
         let (universe, splits) = (state.universe.clone(), state.splits.clone());
+        let histories = state.histories(&universe, sessions, self.0.parts.clock.now());
         let (axis, threads) = (sessions.clone(), self.0.config.threads);
         let build = move || {
-            let panels = Panel::build(&universe, &axis, &blocks, &splits, threads);
+            let panels = Panel::build_across(&universe, &axis, &blocks, &splits, &histories, threads);
             // The panel has its own copy.
             blocks.iter().for_each(Block::release);
             panels
@@ -456,32 +500,28 @@ impl Engine {
     }
 }
 
-/// Which cells are held of these sessions.
-pub(crate) fn held(state: &State, sessions: &[SessionDate]) -> Held {
-    held_of(state, &state.universe, sessions)
-}
-
-/// The same by the ids of another version of the universe.
-pub(crate) fn held_of(state: &State, universe: &Universe, sessions: &[SessionDate]) -> Held {
+/// Which cells of a universe's symbols are held of these sessions.
+pub(crate) fn held(
+    state: &State,
+    universe: &Universe,
+    sessions: &[SessionDate],
+    histories: &Histories,
+) -> Held {
     let market = sessions.iter().map(|d| state.days.contains(d) || state.is_empty_session(*d)).collect();
     let flags = |asked: &BTreeSet<SessionDate>| sessions.iter().map(|d| asked.contains(d)).collect();
-    let symbols =
-        state.symbols.iter().filter_map(|(s, asked)| Some((universe.find(s.as_str())?, flags(asked))));
-    Held { market, symbols: symbols.collect() }
-}
-
-/// Listings of the provider, completed by its details and, last, by the attributes of a file. A symbol that only
-/// these have is none.
-pub(crate) fn universe(
-    listings: &[Listing],
-    details: &[Listing],
-    attributes: &[Listing],
-    version: u64,
-    at: Timestamp,
-) -> Universe {
-    let listed: std::collections::HashSet<&Symbol> = listings.iter().map(|l| &l.symbol).collect();
-    let known = details.iter().chain(attributes).filter(|l| listed.contains(&l.symbol)).cloned();
-    Universe::new("default", version, at, listings.iter().cloned().chain(known))
+    let own = state.symbols.iter();
+    let mut symbols: BTreeMap<_, Vec<bool>> =
+        own.filter_map(|(s, asked)| Some((universe.find(s.as_str())?, flags(asked)))).collect();
+    for id in histories.ids() {
+        let stretches = histories.exact(id).unwrap_or_default();
+        // A day on which none of its tickers was the company's has nothing to ask for.
+        let held = |day: &SessionDate| match stretches.iter().find(|s| s.from <= *day && *day <= s.to) {
+            Some(stretch) => state.symbols.get(&stretch.symbol).is_some_and(|asked| asked.contains(day)),
+            None => true,
+        };
+        symbols.insert(id, sessions.iter().map(held).collect());
+    }
+    Held { market, symbols }
 }
 
 async fn market_id(parts: &Parts) -> Result<MarketId, EngineError> {
@@ -506,18 +546,27 @@ async fn market_id(parts: &Parts) -> Result<MarketId, EngineError> {
     }
 }
 
+/// The provider's listings.
+pub(crate) struct Listed {
+    pub(crate) listings: Vec<Listing>,
+    /// When they were asked for.
+    pub(crate) at: Timestamp,
+    /// Those that they replace.
+    pub(crate) before: Option<Vec<Listing>>,
+}
+
 pub(crate) async fn listings(
     parts: &Parts,
     market: &MarketId,
     config: &EngineConfig,
     now: Timestamp,
-) -> Result<(Vec<Listing>, Timestamp), SourceError> {
+) -> Result<Listed, SourceError> {
     let kept = parts.store.read_note(market, notes::LISTINGS).await;
     let kept = kept.and_then(|(at, bytes)| Some((notes::listings_from_bytes(&bytes)?, at)));
     if let Some((listings, at)) = &kept
         && now < at.after(config.reference_ttl)
     {
-        return Ok((listings.clone(), *at));
+        return Ok(Listed { listings: listings.clone(), at: *at, before: None });
     }
     match parts.source.listings().await {
         Ok(fresh) => {
@@ -525,12 +574,12 @@ pub(crate) async fn listings(
             if let Err(error) = parts.store.write_note(market, notes::LISTINGS, now, &body).await {
                 tracing::warn!(%error, "listings were not kept");
             }
-            Ok((fresh, now))
+            Ok(Listed { listings: fresh, at: now, before: kept.map(|(old, _)| old) })
         }
         Err(error) => match kept {
             Some((old, at)) => {
                 tracing::warn!(%error, age = ?now.since(at), "listings are old");
-                Ok((old, at))
+                Ok(Listed { listings: old, at, before: None })
             }
             None => Err(error),
         },

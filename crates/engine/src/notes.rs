@@ -1,14 +1,20 @@
 //! Small documents that outlive the process: listings, splits, dividends, the provider's first session, refused bars.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use panscan_core::panel::Split;
+use panscan_core::port::Rename;
 use panscan_core::symbol::Symbol;
 use panscan_core::universe::{Listing, TextAttribute};
 use serde::{Deserialize, Serialize};
 
 /// Name of the note with the provider's listings.
 pub(crate) const LISTINGS: &str = "listings.json";
+/// Name of the note with the tickers that ceased to trade.
+pub(crate) const GONE: &str = "gone.json";
+/// Name of the note with what was told of companies' tickers.
+pub(crate) const RENAMES: &str = "renames.json";
 /// Name of the note with the splits.
 pub const SPLITS: &str = "splits.json";
 /// Name of the note with the dividends.
@@ -38,7 +44,12 @@ pub(crate) struct ListingNote {
     list_date: Option<String>,
     delist_date: Option<String>,
     active: Option<bool>,
+    #[serde(default)]
+    figi: Option<String>,
 }
+
+/// A ticker, its first day, the company's figi.
+type RenameNote = (String, String, Option<String>);
 
 #[derive(Serialize, Deserialize)]
 struct SplitNote {
@@ -78,6 +89,7 @@ pub(crate) fn listing_note(l: &Listing) -> ListingNote {
         list_date: l.list_date.map(|d| d.to_string()),
         delist_date: l.delist_date.map(|d| d.to_string()),
         active: l.active,
+        figi: l.figi.as_ref().map(ToString::to_string),
     }
 }
 
@@ -96,7 +108,32 @@ pub(crate) fn listing(note: ListingNote) -> Option<Listing> {
     listing.list_date = note.list_date.and_then(|d| d.parse().ok());
     listing.delist_date = note.delist_date.and_then(|d| d.parse().ok());
     listing.active = note.active;
+    listing.figi = note.figi.map(Arc::from);
     Some(listing)
+}
+
+pub(crate) fn renames_to_bytes(told: &BTreeMap<Symbol, Vec<Rename>>) -> Vec<u8> {
+    let note =
+        |r: &Rename| (r.symbol.to_string(), r.from.to_string(), r.figi.as_ref().map(ToString::to_string));
+    let rows = told
+        .iter()
+        .map(|(symbol, renames)| (symbol.to_string(), renames.iter().map(note).collect::<Vec<RenameNote>>()));
+    to_bytes(&rows.collect::<Vec<_>>())
+}
+
+pub(crate) fn renames_from_bytes(bytes: &[u8]) -> Option<BTreeMap<Symbol, Vec<Rename>>> {
+    let rows: Vec<(String, Vec<RenameNote>)> = serde_json::from_slice(bytes).ok()?;
+    let rename = |(symbol, from, figi): RenameNote| {
+        Some(Rename {
+            symbol: Symbol::new(&symbol).ok()?,
+            from: from.parse().ok()?,
+            figi: figi.map(Arc::from),
+        })
+    };
+    let told = |(symbol, renames): (String, Vec<RenameNote>)| {
+        Some((Symbol::new(&symbol).ok()?, renames.into_iter().map(rename).collect::<Option<_>>()?))
+    };
+    rows.into_iter().map(told).collect()
 }
 
 pub(crate) fn splits_to_bytes(splits: &[Split]) -> Vec<u8> {
@@ -139,6 +176,7 @@ mod tests {
         listing.market_cap = Some(1.25e12);
         listing.list_date = "1996-05-09".parse().ok();
         listing.active = Some(true);
+        listing.figi = Some(Arc::from("BBG1"));
         let all = vec![listing, Listing::new(Symbol::new("NA").unwrap())];
         assert_eq!(listings_from_bytes(&listings_to_bytes(&all)), Some(all));
         let splits = vec![Split {
@@ -148,6 +186,13 @@ mod tests {
             to: 4.0,
         }];
         assert_eq!(splits_from_bytes(&splits_to_bytes(&splits)), Some(splits));
+        let change = |figi: Option<&str>| Rename {
+            symbol: Symbol::new("B").unwrap(),
+            from: "2020-08-31".parse().unwrap(),
+            figi: figi.map(Arc::from),
+        };
+        let told = BTreeMap::from([(Symbol::new("A").unwrap(), vec![change(None), change(Some("F"))])]);
+        assert_eq!(renames_from_bytes(&renames_to_bytes(&told)), Some(told));
         assert_eq!(listings_from_bytes(b"{"), None);
     }
 }

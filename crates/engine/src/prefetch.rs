@@ -271,7 +271,7 @@ impl Engine {
         let population = Population::new(members.collect::<Vec<_>>());
         let need = if want.bars == u32::MAX { Need::Since(0) } else { Need::Bars(want.bars as usize) };
         let Some(lacking) = missing(snapshot, &population, need, &[]) else { return };
-        let mut cover = self.cover(&lacking);
+        let mut cover = self.cover(universe, &lacking).await;
         cover.calls.truncate(self.spare());
         if cover.calls.is_empty() {
             return;

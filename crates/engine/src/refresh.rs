@@ -10,7 +10,7 @@ use panscan_core::time::Timestamp;
 use tokio::time::Instant;
 
 use crate::details::Asked;
-use crate::market::{Engine, universe};
+use crate::market::{Engine, Listed};
 
 /// How often it is looked whether something is old. A snapshot is made at most that often for its sake.
 const ROUND: Duration = Duration::from_secs(300);
@@ -50,7 +50,11 @@ impl Engine {
                     tokio::time::sleep(YIELD).await;
                     continue;
                 }
-                match self.ask_details().await {
+                let asked = match self.ask_renames().await {
+                    Asked::Nothing | Asked::NotOffered => self.ask_details().await,
+                    asked => asked,
+                };
+                match asked {
                     Asked::Answered | Asked::Failed => tokio::time::sleep(self.pace()).await,
                     Asked::Nothing | Asked::NotOffered => tokio::time::sleep_until(next).await,
                 }
@@ -69,6 +73,7 @@ impl Engine {
         {
             tracing::debug!(%error, "dividends are not refreshed");
         }
+        self.refresh_lives(false).await;
         let corrected = self.settle_days().await;
         self.save_details().await;
         self.show_details().await;
@@ -105,14 +110,8 @@ impl Engine {
         if !std::mem::take(&mut details.fresh) {
             return;
         }
-        let known: Vec<_> = details.listings().collect();
         drop(details);
-        let mut state = inner.state.lock().await;
-        let version = state.universe.version() + 1;
-        let now = inner.parts.clock.now();
-        state.universe =
-            std::sync::Arc::new(universe(&state.listings, &known, &inner.parts.attributes, version, now));
-        state.version += 1;
+        self.renew_universe().await;
     }
 
     /// How old the listings are.
@@ -170,33 +169,35 @@ impl Engine {
             )
             .await,
         );
-        let known: Vec<_> = inner.details.lock().await.listings().collect();
+        let mut before = None;
         let mut state = inner.state.lock().await;
-        if let Ok((_, at)) = &listings {
-            inner.reference_at.store(at.as_nanos(), Ordering::Relaxed);
+        if let Ok(listed) = &listings {
+            inner.reference_at.store(listed.at.as_nanos(), Ordering::Relaxed);
         }
         match listings {
-            Ok((listings, _)) if listings != state.listings => {
-                let version = state.universe.version() + 1;
-                let fresh = universe(&listings, &known, &inner.parts.attributes, version, now);
-                if fresh.symbols() != state.universe.symbols() {
-                    state.bars_changed();
-                }
-                state.listings = listings;
-                state.universe = std::sync::Arc::new(fresh);
-                state.version += 1;
+            Ok(Listed { listings, .. }) if listings != state.listings => {
+                before = Some(std::mem::replace(&mut state.listings, listings));
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "listings stay as they were"),
         }
         match splits {
             Ok(splits) if splits != state.splits_listed => {
-                state.splits = std::sync::Arc::new(panscan_core::panel::Splits::new(&splits));
                 state.splits_listed = splits;
+                state.resplit(now);
                 state.version += 1;
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "splits stay as they were"),
         }
+        if let Some(before) = before {
+            let listed = state.listings.clone();
+            drop(state);
+            inner.former.lock().await.compare(&before, &listed);
+            self.renew_universe().await;
+        } else {
+            drop(state);
+        }
+        self.refresh_lives(true).await;
     }
 }

@@ -134,6 +134,11 @@ impl Requeue {
         self.held().get(ask).filter(|again| Instant::now() < again.at).cloned()
     }
 
+    /// Forgets all waits: whatever failed may be asked again at once.
+    pub(crate) fn forget(&self) {
+        self.held().clear();
+    }
+
     /// For a failure that has no schedule.
     pub(crate) fn soon(&self, error: SourceError) -> Again {
         Again { at: Instant::now() + wait(1, &error), error, failures: 1 }

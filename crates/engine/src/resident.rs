@@ -22,7 +22,7 @@ use crate::origins::Origins;
 const KEPT_MAX: usize = 8;
 
 /// A snapshot with what every scan of it would otherwise work out again.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Published {
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
@@ -32,6 +32,8 @@ pub struct Published {
     pub gappy: Vec<SymbolId>,
     /// Symbols that have fewer bars than there are sessions, with how many; fewest first.
     pub(crate) short: Vec<(u32, SymbolId)>,
+    /// How many of its symbols the provider does not list.
+    pub(crate) unlisted: usize,
     /// Bars of its symbols and sessions that were refused.
     pub(crate) refused: Vec<(SymbolId, RefusedNote)>,
     /// Instant from which on a newer session may exist.
@@ -107,6 +109,7 @@ impl Published {
             laggards,
             gappy,
             short,
+            unlisted: 0,
             refused,
             outdated_at,
             splits: splits.clone(),

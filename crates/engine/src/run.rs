@@ -412,7 +412,7 @@ impl Engine {
                     continue;
                 }
             }
-            let cover = self.cover(still);
+            let cover = self.cover(&published.snapshot.universe, still).await;
             if done.first_cost.is_none() {
                 done.first_cost = Some(self.price(&cover));
             }

@@ -3,11 +3,16 @@
 //! Days come out of a snapshot or beside it ([`crate::bars`]), minutes out of their own blocks ([`crate::intraday`]);
 //! other timeframes are folded from those. Not here: many symbols at once ([`crate::stream`]).
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use panscan_core::bar::Field;
+use panscan_core::block::Block;
 use panscan_core::calendar::Calendar;
 use panscan_core::diagnostic::Diagnostic;
+use panscan_core::dividend;
+use panscan_core::life::Stretch;
 use panscan_core::minutes;
 use panscan_core::panel::Splits;
 use panscan_core::port::{BarAsk, Errand, SourceError};
@@ -22,10 +27,10 @@ use tokio::time::Instant;
 use crate::bars::{BarsRequest, SymbolBars};
 use crate::error::EngineError;
 use crate::fill::PATIENCE;
-use crate::intraday::{Patience, Wanted};
+use crate::intraday::{Joined, Patience, Wanted};
 use crate::market::Engine;
 use crate::resident::Published;
-use crate::run::{Cost, Pin};
+use crate::run::Pin;
 
 /// From midnight to the first minute of the extended hours.
 const EXTENDED_START: Duration = Duration::from_secs(4 * 3600);
@@ -184,7 +189,7 @@ impl Engine {
         loop {
             let refused = job.refusal.get();
             let patience = Patience { fetches: job.patience.fetches && refused.is_none(), ..job.patience };
-            let mut found = self.minutes(symbol, wanted, patience).await;
+            let Joined { mut found, laid } = self.company_minutes(symbol, wanted, patience).await;
             outcome.calls += found.calls;
             outcome.fetched_bars += found.bars;
             if let Some((_, error @ SourceError::Key { .. })) = &found.failure {
@@ -194,8 +199,15 @@ impl Engine {
             if let Some(block) = found.block.take() {
                 outcome.series.provider = block.provenance().provider.clone();
                 outcome.series.fetched = Some(block.provenance().fetched_at);
+                let paid = match self.payments(job, symbol, wanted).await {
+                    Ok(paid) => paid,
+                    Err(error) => {
+                        outcome.trouble = Some((0, Trouble::Failed(None, error)));
+                        break;
+                    }
+                };
                 let (job, symbol) = (job.clone(), symbol.clone());
-                let fold = move || job.fold(&block, &symbol, wanted);
+                let fold = move || job.fold(&laid, &symbol, &paid);
                 outcome.series.bars = tokio::task::spawn_blocking(fold).await.unwrap_or_default();
             }
             if !found.missing.is_empty() {
@@ -227,6 +239,48 @@ impl Engine {
         }
         outcome.refused = self.0.intraday.refused(symbol, wanted.from, wanted.to);
         outcome
+    }
+
+    /// The dividends of a symbol that change its minutes, with the closes of its days. The days are fetched where they
+    /// are missing and there is such a dividend at all.
+    async fn payments(&self, job: &Job, symbol: &Symbol, wanted: Wanted) -> Result<Payments, SourceError> {
+        if job.adjustment != Adjustment::SplitsAndDividends {
+            return Ok(Payments::default());
+        }
+        let calendar = Calendar::us_equities();
+        let today = calendar.session_of(job.view.until);
+        let dividends = self.dividends(wanted.from).await.map_err(|error| match error {
+            EngineError::Source(error) => error,
+            error => SourceError::Unavailable {
+                provider: job.provider.clone(),
+                what: "the dividends".to_owned(),
+                message: error.to_string(),
+            },
+        })?;
+        let cash = dividends.of(symbol.as_str()).iter();
+        let cash: Vec<_> = cash.filter(|(ex, _)| *ex > wanted.from && *ex <= today).copied().collect();
+        if cash.is_empty() {
+            return Ok(Payments::default());
+        }
+        let days = BarsRequest {
+            symbols: vec![symbol.to_string()],
+            from: Some(wanted.from),
+            to: None,
+            last: 0,
+            adjustment: Adjustment::Raw,
+            pin: Pin::Newest,
+            policy: if job.patience.fetches { DataPolicy::BestEffort } else { DataPolicy::CachedOnly },
+            deadline: Some(job.patience.until),
+            errand: job.patience.errand,
+        };
+        let mut closes = Vec::new();
+        if let Ok(found) = Box::pin(self.bars(&days)).await
+            && let Some(found) = found.series.into_iter().next()
+        {
+            let close = &found.bars.columns[Field::Close.index()];
+            closes.extend(found.bars.sessions.iter().copied().zip(close.iter().copied()));
+        }
+        Ok(Payments { cash, closes })
     }
 
     /// What a request for days, weeks or months asks for in days.
@@ -335,12 +389,25 @@ impl Job {
         Wanted { from, to, hours: self.view.hours }
     }
 
-    fn fold(&self, block: &panscan_core::block::Block, symbol: &Symbol, wanted: Wanted) -> Series {
-        let mut held = minutes::series(block, wanted.from, wanted.to);
+    fn fold(&self, laid: &[(Stretch, Block)], symbol: &Symbol, paid: &Payments) -> Series {
+        let mut held = match laid {
+            [(all, block)] => minutes::series(block, all.from, all.to),
+            parts => minutes::across(parts.iter().map(|(stretch, block)| (stretch, block))),
+        };
+        let today = Calendar::us_equities().session_of(self.view.until);
+        let mut factors = Vec::new();
+        if !paid.cash.is_empty() {
+            // Of a session whose day is not held the last minute's close stands in.
+            let mut closes = closes(&held);
+            closes.extend(paid.closes.iter().copied());
+            let closes: Vec<_> = closes.into_iter().collect();
+            factors =
+                dividend::factors(&paid.cash, self.splits.until(symbol.as_str(), today), &closes, today);
+        }
         if self.adjustment != Adjustment::Raw {
-            let today = Calendar::us_equities().session_of(self.view.until);
             held.adjust(self.splits.of(symbol.as_str()), today);
         }
+        held.pay(&factors, today);
         let mut bars = from_minutes(&held, self.minutes, self.view);
         if let BarRange::Instants(from, to) = self.range {
             bars.keep_between(from, to);
@@ -350,32 +417,16 @@ impl Job {
     }
 }
 
-/// What a request for minutes would take.
-pub(crate) async fn cost(engine: &Engine, job: &Job, symbols: &[Symbol], stored: &[Symbol]) -> Cost {
-    /// Blocks that are read for it; beyond that the cost is a lower bound.
-    const LOOKED_AT_MAX: usize = 256;
-    let mut cost = Cost { population: symbols.len(), ..Cost::default() };
-    let mut looked_at = 0;
-    for symbol in symbols {
-        let has = stored.binary_search(symbol).is_ok();
-        looked_at += usize::from(has);
-        if has && looked_at > LOOKED_AT_MAX {
-            continue;
-        }
-        let (cells, calls) = engine.minute_cost(symbol, job.first_reach(), has).await;
-        cost.missing_cells += cells;
-        cost.calls += calls;
-    }
-    cost.fetch_time = engine.0.parts.source.estimate(cost.calls);
-    cost
+/// What minutes are adjusted for besides splits: cash by ex-date, and the raw closes of days that say what it is worth.
+#[derive(Debug, Default)]
+struct Payments {
+    cash: Vec<(SessionDate, f64)>,
+    closes: Vec<(SessionDate, f64)>,
 }
 
-/// Refuses what this build cannot adjust for.
-pub(crate) fn check(request: &SeriesRequest) -> Result<(), EngineError> {
-    match request.adjustment {
-        Adjustment::SplitsAndDividends => {
-            Err(EngineError::Unimplemented { what: "adjustment for dividends".to_owned() })
-        }
-        Adjustment::Raw | Adjustment::Splits => Ok(()),
-    }
+/// The last close of each session of some minutes.
+fn closes(minutes: &Series) -> BTreeMap<SessionDate, f64> {
+    let calendar = Calendar::us_equities();
+    let close = minutes.column(Field::Close);
+    minutes.start.iter().zip(close).map(|(at, close)| (calendar.session_of(*at), *close)).collect()
 }

@@ -15,13 +15,14 @@ use panscan_core::cover::{Call, Missing};
 use panscan_core::diagnostic::{Diagnostic, NAMED_MAX, Reason};
 use panscan_core::port::SourceError;
 use panscan_core::scan::DataPolicy;
+use panscan_core::snapshot::SnapshotId;
 use panscan_core::symbol::{Symbol, SymbolId};
 use panscan_core::time::{Timeframe, Timestamp};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::bars::{BarsRequest, found_in};
+use crate::bars::{BarsRequest, Settled, found_in};
 use crate::error::EngineError;
 use crate::fill::Filled;
 use crate::intraday::MINUTE;
@@ -29,18 +30,24 @@ use crate::market::Engine;
 use crate::origins::Elsewhere;
 use crate::resident::Published;
 use crate::run::{Cost, Pin, incomplete};
-use crate::series::{self, Job, Outcome, SeriesAnswer, SeriesRequest, SymbolSeries, Trouble, check, of_days};
+use crate::series::{Job, Outcome, SeriesAnswer, SeriesRequest, SymbolSeries, Trouble, of_days};
 
+/// From midnight to the end of the extended hours.
+const EXTENDED_END: Duration = Duration::from_secs(20 * 3600);
 /// Events that wait for the reader.
 const QUEUE: usize = 2;
 /// Symbols with daily bars that are taken out of a snapshot at once.
-const TAKEN_AT_ONCE: usize = 128;
+pub(crate) const TAKEN_AT_ONCE: usize = 128;
+/// Groups of symbols that are made ready at once: the one that waits for market days, and one of those that do not.
+pub(crate) const GROUPS_AT_ONCE: usize = 2;
 
 /// The beginning of an answer.
 #[derive(Debug, Clone)]
 pub struct SeriesHead {
-    /// The snapshot at the time; what is fetched for the answer is in later ones too.
+    /// The snapshot at the time.
     pub published: Arc<Published>,
+    /// The snapshot that shows the answer's bars. Where days are fetched for it, it can be pinned from the end on.
+    pub snapshot: SnapshotId,
     /// The instant shown.
     pub until: Timestamp,
     /// Symbols that are known.
@@ -105,10 +112,10 @@ impl SeriesStream {
     }
 }
 
-type Reader = mpsc::Sender<Result<SeriesEvent, EngineError>>;
+pub(crate) type Reader = mpsc::Sender<Result<SeriesEvent, EngineError>>;
 
 /// The reader is gone.
-struct Gone;
+pub(crate) struct Gone;
 
 async fn send(reader: &Reader, event: SeriesEvent) -> Result<(), Gone> {
     reader.send(Ok(event)).await.map_err(|_| Gone)
@@ -123,7 +130,6 @@ impl Engine {
     /// [`EngineError`]; an unknown symbol is a diagnostic, not an error.
     pub async fn stream(&self, request: SeriesRequest) -> Result<SeriesStream, EngineError> {
         let started = Instant::now();
-        check(&request)?;
         let of_minutes = matches!(request.timeframe, Timeframe::Minutes(_));
         let published = match of_minutes {
             true => self.pin(&request.pin).await?,
@@ -136,6 +142,7 @@ impl Engine {
         let mut tally = Tally::new(started);
         tally.unknown(&unknown, request.symbols.len() - known.len().min(request.symbols.len()));
         let head = |cost| SeriesHead {
+            snapshot: published.snapshot.id.clone(),
             published: published.clone(),
             until: if of_minutes { until } else { snapshot.as_of },
             symbols: symbols.len(),
@@ -152,7 +159,8 @@ impl Engine {
             }
             let job = Arc::new(self.job(&request, minutes, until).await);
             let stored = self.0.parts.store.symbols(&self.0.market, MINUTE).await;
-            let head = head(series::cost(self, &job, &symbols, &stored).await);
+            let plan = self.minute_plan(&job, &symbols, &stored).await;
+            let (head, files) = (head(plan.cost), plan.files);
             if request.policy == DataPolicy::RequireComplete {
                 let all = self.all_held(&job, &symbols);
                 match deadline {
@@ -160,9 +168,16 @@ impl Engine {
                     None => all.await?,
                 }
             }
-            let ordered = request.ordered;
+            let (ordered, pin) = (request.ordered, request.pin.clone());
+            let mut tally = tally;
             driver.spawn(async move {
-                let work = engine.send_minutes(job, symbols, ordered, tally, &reader);
+                let late = engine.delayed(&pin);
+                let work = async {
+                    let (calls, bars) = engine.bring_files(&job, &symbols, &files).await;
+                    tally.fetched(calls, bars);
+                    tally.elsewhere(late.into_iter());
+                    engine.clone().send_minutes(job, symbols, ordered, tally, &reader).await
+                };
                 end(work, deadline, &reader).await;
             });
             head
@@ -170,13 +185,17 @@ impl Engine {
             let mut days = self.in_days(&request, snapshot);
             days.symbols = symbols.iter().map(ToString::to_string).collect();
             let lacking = self.lacking_days(&published, &known, &days).await;
-            let cover = lacking.as_ref().map(|lacking| self.cover(lacking));
+            let cover = match &lacking {
+                Some(lacking) => Some(self.cover(&snapshot.universe, lacking).await),
+                None => None,
+            };
             let mut cost = Cost::default();
+            let fetches = request.policy != DataPolicy::CachedOnly;
             if let Some(cover) = &cover {
-                (cost.missing_cells, cost.calls) = (cover.cells, cover.requests);
-                cost.fetch_time = self.0.parts.source.estimate(cover.requests);
+                cost = self.price(cover);
             }
-            let head = head(cost);
+            let mut head = head(cost);
+            let mut promise = None;
             let mut groups = vec![symbols.clone()];
             if request.policy == DataPolicy::RequireComplete {
                 // Held, or an error before anything is said.
@@ -186,11 +205,32 @@ impl Engine {
                     None => held.await?,
                 };
                 tally.end.provider_calls += held.provider_calls;
-            } else if let (false, Some(lacking), Some(cover)) = (request.ordered, &lacking, &cover) {
+                head.snapshot = held.published.snapshot.id.clone();
+            } else if let (true, Some(lacking), Some(cover)) = (fetches, &lacking, &cover) {
                 groups = grouped(&known, &symbols, lacking, &cover.calls, self.0.config.workers.max(1));
+                if let Some(newest) = snapshot.newest() {
+                    let promised = self.promise(newest);
+                    head.snapshot = promised.id.clone();
+                    promise = Some(promised);
+                }
             }
             driver.spawn(async move {
-                let work = engine.send_days(Arc::new(request), days, until, groups, tally, &reader);
+                let work = async {
+                    let (request, sender) = (Arc::new(request), engine.clone());
+                    let mut tally = match request.ordered {
+                        true => {
+                            let order = (symbols, groups);
+                            sender.send_days_in_order(request, days, until, order, tally, &reader).await?
+                        }
+                        false => sender.send_days(request, days, until, groups, tally, &reader).await?,
+                    };
+                    if let Some(promise) = promise
+                        && let Err(error) = engine.redeem(promise).await
+                    {
+                        tally.failed(error);
+                    }
+                    Ok(tally)
+                };
                 end(work, deadline, &reader).await;
             });
             head
@@ -205,7 +245,6 @@ impl Engine {
     /// As [`stream`](Self::stream) and its parts.
     pub async fn series(&self, request: SeriesRequest) -> Result<SeriesAnswer, EngineError> {
         if !matches!(request.timeframe, Timeframe::Minutes(_)) {
-            check(&request)?;
             let pinned = self.pin(&request.pin).await?;
             let days = self.in_days(&request, &pinned.snapshot);
             let answer = self.bars(&days).await?;
@@ -247,7 +286,7 @@ impl Engine {
         known: &[SymbolId],
         days: &BarsRequest,
     ) -> Option<Missing> {
-        if days.policy == DataPolicy::CachedOnly || matches!(days.pin, Pin::Snapshot(_)) {
+        if matches!(days.pin, Pin::Snapshot(_)) {
             return None;
         }
         let snapshot = &published.snapshot;
@@ -273,6 +312,25 @@ impl Engine {
                 return Err(refusal(cells, why));
             }
         }
+    }
+
+    /// That what is new is late, where the provider's plan makes it so.
+    fn delayed(&self, pin: &Pin) -> Option<Diagnostic> {
+        let delay = self.0.parts.source.delay().filter(|_| *pin == Pin::Newest)?;
+        let calendar = Calendar::us_equities();
+        let now = self.clock().now();
+        // Once everything of the session has come, nothing is late any more.
+        let session = calendar.current(now)?;
+        let over = calendar.midnight(session).after(EXTENDED_END).after(delay);
+        if now >= over {
+            return None;
+        }
+        let minutes = delay.as_secs() / 60;
+        let message = format!("the provider's plan serves bars {minutes} minutes late");
+        let mut found = Diagnostic::new(Reason::StaleData, message);
+        found.age = Some(delay);
+        found.subject = self.0.parts.source.name().to_string();
+        Some(found)
     }
 
     async fn send_minutes(
@@ -326,8 +384,7 @@ impl Engine {
         let mut tasks = JoinSet::new();
         let mut waiting = groups.into_iter().filter(|group| !group.is_empty());
         loop {
-            // The group that waits for market days, and one of those that do not.
-            while tasks.len() < 2
+            while tasks.len() < GROUPS_AT_ONCE
                 && let Some(group) = waiting.next()
             {
                 let symbols = group.iter().map(ToString::to_string).collect();
@@ -339,8 +396,8 @@ impl Engine {
             match done {
                 Ok(Ok(Ok(part))) => tally.add(part),
                 Ok(Ok(Err(gone))) => return Err(gone),
-                Ok(Err(error)) => tally.error = tally.error.or(Some(error)),
-                Err(error) => tally.error = Some(EngineError::Internal(error.to_string())),
+                Ok(Err(error)) => tally.failed(error),
+                Err(error) => tally.failed(EngineError::Internal(error.to_string())),
             }
         }
     }
@@ -354,9 +411,7 @@ impl Engine {
     ) -> Result<Result<Tally, Gone>, EngineError> {
         let mut tally = Tally::new(Instant::now());
         let settled = self.settle(days).await?;
-        tally.end.provider_calls = settled.provider_calls;
-        tally.end.complete = settled.complete;
-        tally.last.extend(settled.diagnostics.iter().cloned());
+        tally.settled(&settled);
         let (mut elsewhere, primary) = (Elsewhere::default(), &settled.published.snapshot.provider);
         for symbols in settled.known.chunks(TAKEN_AT_ONCE) {
             let series = self.take(&settled, symbols, days).await;
@@ -442,7 +497,7 @@ fn refusal(cells: u64, why: Trouble) -> EngineError {
 }
 
 /// What was sent, and what is still to be said.
-struct Tally {
+pub(crate) struct Tally {
     started: Instant,
     end: SeriesEnd,
     /// Symbols that are named together at the end.
@@ -512,10 +567,33 @@ impl Tally {
         self.last.extend(part.last);
     }
 
-    async fn bars(&mut self, series: SymbolSeries, reader: &Reader) -> Result<(), Gone> {
+    /// Counts a group that is ready.
+    pub(crate) fn settled(&mut self, settled: &Settled) {
+        self.end.provider_calls += settled.provider_calls;
+        self.end.complete &= settled.complete;
+        self.last.extend(settled.diagnostics.iter().cloned());
+    }
+
+    /// Notes a failure of all or of some; the first is said.
+    pub(crate) fn failed(&mut self, error: EngineError) {
+        self.error = self.error.take().or(Some(error));
+    }
+
+    /// What to say at the end.
+    pub(crate) fn elsewhere(&mut self, said: impl Iterator<Item = Diagnostic>) {
+        self.last.extend(said);
+    }
+
+    pub(crate) async fn bars(&mut self, series: SymbolSeries, reader: &Reader) -> Result<(), Gone> {
         self.end.returned += 1;
         self.end.bars += series.bars.len() as u64;
         send(reader, SeriesEvent::Bars(series)).await
+    }
+
+    /// Counts what files brought for all.
+    fn fetched(&mut self, calls: u64, bars: u64) {
+        self.end.provider_calls += calls;
+        self.end.fetched_bars += bars;
     }
 
     /// Hands over what came of one symbol.

@@ -43,6 +43,11 @@ impl Unserved {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets all of it.
+    pub(crate) fn forget(&self) {
+        *self.known() = Known::default();
+    }
+
     /// What holds now.
     pub(crate) fn at(&self, now: Timestamp) -> Known {
         let mut known = self.known();

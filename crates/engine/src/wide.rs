@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::admit::Fetching;
 use crate::error::EngineError;
 use crate::fill::Filled;
-use crate::market::{Engine, State, held_of};
+use crate::market::{Engine, State, held};
 use crate::resident::Published;
 use crate::run::{Cost, ROUNDS_MAX};
 
@@ -127,7 +127,8 @@ impl Engine {
             Some(_) => Vec::new(),
             None => self.blocks(&mut state, &sessions).await.0,
         };
-        let (held, bars) = (held_of(&state, &known.universe, &sessions), state.bars);
+        let histories = state.histories(&known.universe, &sessions, inner.parts.clock.now());
+        let (held, bars) = (held(&state, &known.universe, &sessions, &histories), state.bars);
         // Others go on while the panel is made.
         drop(state);
         let universe = known.universe.clone();
@@ -135,8 +136,17 @@ impl Engine {
             Some(panel) => panel,
             None => {
                 let (universe, threads) = (universe.clone(), inner.config.threads);
-                let build =
-                    move || Panel::build(&universe, &sessions, &blocks, &Splits::default(), threads).1;
+                let build = move || {
+                    Panel::build_across(
+                        &universe,
+                        &sessions,
+                        &blocks,
+                        &Splits::default(),
+                        &histories,
+                        threads,
+                    )
+                    .1
+                };
                 let failed = |error| {
                     EngineError::Internal(format!("the panel of past sessions was not built: {error}"))
                 };
@@ -209,7 +219,7 @@ impl Engine {
             };
             done.still = missing(snapshot, asking.population, needed, asking.beside);
             let Some(still) = &done.still else { break };
-            let cover = self.cover(still);
+            let cover = self.cover(&known.universe, still).await;
             if done.cost.is_none() {
                 done.cost = Some(self.price(&cover));
             }

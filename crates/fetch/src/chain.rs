@@ -10,6 +10,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use panscan_core::calendar::Announced;
 use panscan_core::panel::Split;
 use panscan_core::port::{
     BarAsk, BarSource, Clock, Dividend, Errand, Fetched, Offers, Pending, Rename, SourceError, SourceHealth,
@@ -163,14 +164,6 @@ impl Chain {
             comparing: Semaphore::new(1),
             seen: Mutex::default(),
         })))
-    }
-
-    /// Lets a provider be asked again at once, e.g. after its key was changed; false when there is none of that
-    /// name.
-    #[must_use]
-    pub fn reset(&self, provider: &str) -> bool {
-        let found = self.0.links.iter().find(|link| *link.source.name() == *provider);
-        found.map(|link| link.breaker.reset()).is_some()
     }
 
     /// Asks two providers for the same daily bars and says where they differ. Taken are the first two of the
@@ -418,6 +411,13 @@ impl BarSource for Chain {
         })
     }
 
+    fn gone(&self, errand: Errand) -> Pending<'_, Result<Vec<Listing>, SourceError>> {
+        Box::pin(async move {
+            let what = "the tickers that ceased to trade";
+            Ok(self.first(Kind::Reference, what, |source| source.gone(errand)).await?.1)
+        })
+    }
+
     fn renames<'a>(
         &'a self,
         symbol: &'a Symbol,
@@ -427,6 +427,23 @@ impl BarSource for Chain {
             let what = format!("the renames of {symbol}");
             Ok(self.first(Kind::Reference, &what, |source| source.renames(symbol, errand)).await?.1)
         })
+    }
+
+    fn announced(&self) -> Pending<'_, Result<Vec<Announced>, SourceError>> {
+        Box::pin(async {
+            let what = "the market holidays";
+            Ok(self.first(Kind::Reference, what, |source| source.announced()).await?.1)
+        })
+    }
+
+    /// That of the first one for bars within the day that is not left alone.
+    fn delay(&self) -> Option<Duration> {
+        self.0.order(Kind::Intraday).find(|link| link.is_passable())?.source.delay()
+    }
+
+    fn reset(&self, provider: &str) -> bool {
+        let named = self.0.links.iter().filter(|link| link.source.reset(provider));
+        named.map(|link| link.breaker.reset()).count() > 0
     }
 
     /// The first provider's clock and world, and no other's: bars of another world would end up in its store.

@@ -8,7 +8,7 @@ use std::io::Read as _;
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use process::{Sim, assert_ends, interrupt, panscan, ready, run};
+use process::{Sim, assert_ends, control, interrupt, panscan, ready, run};
 
 #[test]
 fn help_and_version_end_with_zero() {
@@ -145,6 +145,47 @@ fn a_check_asks_the_provider() {
     let (code, provider) = ask("wrong");
     assert_eq!((code, &provider["state"]), (Some(10), &serde_json::json!("fail")), "{provider}");
     assert!(!provider.to_string().contains("wrong\""), "the key is shown: {provider}");
+}
+
+#[test]
+fn a_check_names_every_setting_and_the_days_that_differ() {
+    let sim = Sim::start("--rate unlimited");
+    let folder = tempfile::tempdir().unwrap();
+    let check = |form: &str| {
+        let mut command = panscan(&format!("check {form}"));
+        command.current_dir(folder.path()).envs([
+            ("PANSCAN_PROVIDER_URL", sim.url.as_str()),
+            ("POLYGON_API_KEY", "sesame"),
+            ("PANSCAN_REDIS_URL", ""),
+            ("MAX_RETRIES", "7"),
+        ]);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!text.contains("sesame"), "the key is shown: {text}");
+        text
+    };
+    let row = |text: &str| {
+        let answer: serde_json::Value = serde_json::from_str(text).unwrap();
+        let checks = answer["checks"].as_array().unwrap().clone();
+        let settings = answer["settings"].as_array().unwrap().clone();
+        (checks.into_iter().find(|check| check["name"] == "calendar").unwrap(), settings)
+    };
+    let (calendar, settings) = row(&check("-o json"));
+    assert_eq!(calendar["state"], "ok", "{calendar}");
+    let shown = |name: &str| {
+        let found = settings.iter().find(|setting| setting["name"] == name).unwrap();
+        (found["value"].as_str().unwrap(), found["origin"].as_str().unwrap())
+    };
+    assert_eq!(shown("POLYGON_API_KEY"), ("***", "env"));
+    assert_eq!((shown("MAX_RETRIES"), shown("MAX_WORKERS")), (("7", "env"), ("10", "default")));
+    // A Tuesday that nobody else takes off.
+    control(&sim, "/_sim/market", r#"{"announce":{"date":"2026-03-17"}}"#);
+    let (calendar, _) = row(&check("-o json"));
+    assert_eq!(calendar["state"], "warn");
+    assert!(calendar["detail"].as_str().unwrap().starts_with("2026-03-17"), "{calendar}");
+    let table = check("");
+    let line = table.lines().find(|line| line.trim_start().starts_with("MAX_RETRIES")).unwrap();
+    assert!(line.split_whitespace().eq(["MAX_RETRIES", "7", "env"]), "{line}");
 }
 
 #[test]

@@ -40,8 +40,11 @@ fn serve(sim: &Sim, folder: &Path) -> Command {
 
 impl Service {
     fn start() -> Self {
+        Self::on(Sim::start("--symbols 60 --sessions 40 --rate unlimited"))
+    }
+
+    fn on(sim: Sim) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let sim = Sim::start("--symbols 60 --sessions 40 --rate unlimited");
         let file = folder.path().join("ready.json");
         let mut child = serve(&sim, folder.path())
             .args(["--warm", "--ready-file"])
@@ -132,9 +135,28 @@ fn bars_come_out_as_they_are_kept() {
     assert!(text.starts_with("symbol,time,open,high,low,close,volume,vwap,trades\r\n"), "{text}");
     assert_eq!(text.lines().count(), 4, "{text}");
     assert!(service.ask("fetch --all --last 2", &[]).stdout.is_empty());
-    let plan: Value = serde_json::from_slice(&service.ask("fetch --all --dry-run", &[]).stdout).unwrap();
+    let plan: Value =
+        serde_json::from_slice(&service.ask("fetch --all --last 2 --dry-run", &[]).stdout).unwrap();
     assert_eq!(plan["provider_calls"], 0, "{plan}");
     assert_ends(&service.ask("fetch A --from 2025-02-01 --to 2025-01-01", &[]), 2, "lies before");
+}
+
+#[test]
+fn a_renamed_company_comes_out_whole() {
+    let sim = Sim::start("--symbols 60 --sessions 40 --rate unlimited");
+    process::control(&sim, "/_sim/market", r#"{"rename":{"symbol":"SPY","to":"NEWCO","date":"2025-12-15"}}"#);
+    let service = Service::on(sim);
+    for (words, least) in [("--from 2025-12-01 -o csv", 20), ("--from 2025-12-10 --timeframe 1h -o csv", 100)]
+    {
+        let bars = service.ask(&format!("fetch NEWCO {words}"), &[]);
+        assert_ends(&bars, 0, "bars of 1 symbols, 0 failed");
+        let text = stdout(&bars);
+        let before = text.lines().filter(|line| *line < "NEWCO,2025-12-15").count();
+        assert!(text.lines().count() > least && before > 15, "{text}");
+    }
+    let plan = service.ask("fetch NEWCO --timeframe 1m --from 2025-11-10 --to 2025-12-20 --dry-run", &[]);
+    let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!((&plan["provider_calls"], &plan["ranges"]), (&2.into(), &2.into()), "{plan}");
 }
 
 #[test]

@@ -94,7 +94,8 @@ fn set_clock(shared: &Shared, body: &[u8]) -> Outcome {
 }
 
 /// `{"halt":{symbol,from,to}}`, `{"split":{symbol,execution_date,split_from,split_to}}` or
-/// `{"late_bar":{symbol,session,bar:{o,h,l,c,v,vw?,n?}}}`, `{"rename":{symbol,to,date}}`.
+/// `{"late_bar":{symbol,session,bar:{o,h,l,c,v,vw?,n?}}}`, `{"rename":{symbol,to,date}}`,
+/// `{"unlist":{symbol}}`, `{"announce":{date}}` (a closure that no calendar has).
 fn change(shared: &Shared, body: &[u8]) -> Outcome {
     let body = object(body)?;
     let market = &shared.market;
@@ -112,7 +113,7 @@ fn change(shared: &Shared, body: &[u8]) -> Outcome {
     };
     let mut changes = shared.changes().as_ref().clone();
     if body.is_empty() {
-        return Err("the body must hold halt, split, late_bar or rename".to_owned());
+        return Err("the body must hold halt, split, late_bar, rename, unlist or announce".to_owned());
     }
     for (what, of) in &body {
         match what.as_str() {
@@ -154,9 +155,12 @@ fn change(shared: &Shared, body: &[u8]) -> Outcome {
                 }
                 changes.renames.push(Rename { symbol, date, name });
             }
+            "unlist" => drop(changes.unlisted.insert(symbol(of)?)),
+            "announce" => drop(changes.closures.insert(date(of, "date")?)),
             other => {
                 return Err(format!(
-                    "{other:?} is no change that is simulated; there are halt, split, late_bar and rename"
+                    "{other:?} is no change that is simulated; there are halt, split, late_bar, rename, \
+                     unlist and announce"
                 ));
             }
         }
@@ -166,6 +170,8 @@ fn change(shared: &Shared, body: &[u8]) -> Outcome {
         "splits": changes.splits.len(),
         "late_bars": changes.late.len(),
         "renames": changes.renames.len(),
+        "unlisted": changes.unlisted.len(),
+        "closures": changes.closures.len(),
     });
     shared.set_changes(changes);
     good(held)

@@ -3,7 +3,7 @@
 //! Not here: how they come into being ([`crate::generate`], [`crate::recorded`]), and what of them is visible
 //! at an instant and how it is spelled ([`crate::aggregates`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -213,6 +213,10 @@ pub(crate) struct Changes {
     pub(crate) halts: Vec<(u32, SessionDate, SessionDate)>,
     pub(crate) splits: Vec<Split>,
     pub(crate) renames: Vec<Rename>,
+    /// Symbols that trade and are not in the reference data.
+    pub(crate) unlisted: HashSet<u32>,
+    /// Days that are announced as closed beside those that are.
+    pub(crate) closures: HashSet<SessionDate>,
 }
 
 /// A symbol trades under `name` from `date` on.
@@ -244,6 +248,11 @@ impl View {
     /// The civil date in New York by the simulator's clock.
     pub(crate) fn today(&self) -> SessionDate {
         Calendar::us_equities().session_of(self.now)
+    }
+
+    /// Whether the reference data has a symbol.
+    pub(crate) fn is_listed(&self, symbol: usize) -> bool {
+        u32::try_from(symbol).is_ok_and(|id| !self.changes.unlisted.contains(&id))
     }
 
     /// The tickers of a symbol with the day on which each was taken on, oldest first.

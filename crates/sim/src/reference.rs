@@ -127,7 +127,7 @@ type Named<'a> = (&'a str, &'a Listing, Option<SessionDate>);
 
 /// The tickers of a day in order.
 fn named(view: &View, date: SessionDate) -> Vec<Named<'_>> {
-    let listings = view.market.listings.iter().enumerate();
+    let listings = view.market.listings.iter().enumerate().filter(|(symbol, _)| view.is_listed(*symbol));
     let mut all: Vec<Named<'_>> =
         listings.map(|(symbol, listing)| (view.name(symbol, date), listing, None)).collect();
     all.sort_unstable_by_key(|named| named.0);
@@ -201,7 +201,8 @@ pub(crate) fn details(ask: &Ask) -> Result<Answer, Answer> {
         None => ask.view.today(),
         Some(text) => text.parse().map_err(|_| ask.bad("Could not parse the time parameter: 'date'"))?,
     };
-    let at = ask.view.bearer(&ask.segments[3], date).ok_or_else(missing)?;
+    let at = ask.view.bearer(&ask.segments[3], date).filter(|at| ask.view.is_listed(*at));
+    let at = at.ok_or_else(missing)?;
     let listing = &ask.view.market.listings[at];
     if listing.list_date.is_some_and(|listed| listed > date) {
         return Err(missing());

@@ -56,7 +56,8 @@ pub(crate) fn upcoming(ask: &Ask) -> Answer {
     let mut rows = Vec::new();
     for date in (1..=366).map(|days| today.plus(days)) {
         let half = calendar.is_half_day(date);
-        let closed = date.weekday() < 5 && !calendar.is_session(date);
+        let announced = ask.view.changes.closures.contains(&date);
+        let closed = announced || (date.weekday() < 5 && !calendar.is_session(date));
         if (!half && !closed) || date > calendar.last() {
             continue;
         }

@@ -3,6 +3,7 @@
 //! Not here: which of two blocks wins a cell; that is the order in which they are laid out.
 
 use crate::block::{BarKey, Block};
+use crate::life::{Histories, Stretch};
 use crate::time::SessionDate;
 use crate::universe::Universe;
 
@@ -18,7 +19,12 @@ pub(super) struct Joined<'a> {
 }
 
 impl<'a> Joined<'a> {
-    pub(super) fn new(block: &'a Block, universe: &Universe, sessions: &[SessionDate]) -> Option<Self> {
+    pub(super) fn new(
+        block: &'a Block,
+        universe: &Universe,
+        sessions: &[SessionDate],
+        histories: &Histories,
+    ) -> Option<Self> {
         let row = |(r, key): (usize, &BarKey)| sessions.binary_search(&key.as_session()).ok().map(|s| (r, s));
         let rows: Vec<_> = block.rows().iter().enumerate().filter_map(row).collect();
         let mut symbol = vec![u32::MAX; universe.len()];
@@ -42,6 +48,23 @@ impl<'a> Joined<'a> {
                 }
             }
         }
+        // Whose ticker depends on the day has no place here; see `within`.
+        for id in histories.ids() {
+            symbol[id.index()] = u32::MAX;
+            span = (span.0.min(id.index()), span.1.max(id.index()));
+        }
         (!rows.is_empty() && span.0 <= span.1).then_some(Self { block, symbol, rows, span })
+    }
+
+    /// A ticker's place in the block, and the rows and sessions of a stretch of days.
+    pub(super) fn within<'s>(
+        &'s self,
+        stretch: &Stretch,
+        sessions: &'s [SessionDate],
+    ) -> Option<(usize, impl Iterator<Item = (usize, usize)> + use<'s, 'a>)> {
+        let theirs = self.block.symbols().binary_search(&stretch.symbol).ok()?;
+        let (from, to) = (stretch.from, stretch.to);
+        let inside = move |(_, session): &(usize, usize)| (from..=to).contains(&sessions[*session]);
+        Some((theirs, self.rows.iter().copied().filter(inside)))
     }
 }

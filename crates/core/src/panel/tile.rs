@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::joined::Joined;
 use crate::bar::Field;
 use crate::block::WIDTH;
+use crate::life::Histories;
 use crate::slab::Aligned;
 use crate::time::SessionDate;
 use crate::universe::Universe;
@@ -54,6 +55,7 @@ impl Tile {
         universe: &Universe,
         sessions: &[SessionDate],
         joined: &[Joined<'_>],
+        histories: &Histories,
     ) -> Self {
         let first = tile * WIDTH;
         let lanes = WIDTH.min(universe.len() - first);
@@ -77,6 +79,18 @@ impl Tile {
                         for (field, column) in columns.iter().enumerate() {
                             grid[field * size + session * WIDTH + lane] = column.0[from];
                         }
+                    }
+                }
+            }
+        }
+        for id in histories.ids().filter(|id| (first..first + lanes).contains(&id.index())) {
+            let lane = id.index() - first;
+            for (stretch, part) in histories.laid(id).flat_map(|s| joined.iter().map(move |part| (s, part))) {
+                let Some((theirs, rows)) = part.within(stretch, sessions) else { continue };
+                for (row, session) in rows {
+                    let Some(bar) = part.block.bar(theirs, row) else { continue };
+                    for (field, value) in bar.values().iter().enumerate() {
+                        grid.as_mut_slice()[field * size + session * WIDTH + lane] = *value;
                     }
                 }
             }

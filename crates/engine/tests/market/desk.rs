@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use panscan_cache::{Tiers, TiersConfig};
+use panscan_cache::{RedisConfig, Tiers, TiersConfig};
 use panscan_core::limit::Quota;
 use panscan_core::port::SeriesStore;
 use panscan_core::rank::Cells;
@@ -11,8 +11,8 @@ use panscan_core::scan::ScanSpec;
 use panscan_core::time::Timestamp;
 use panscan_cpu::CpuBackend;
 use panscan_engine::{Engine, EngineConfig, Parts, ScanAnswer, ScanRequest};
-use panscan_fetch::{Polygon, PolygonConfig, Secret};
-use panscan_sim::{MarketSource, Plan as SimPlan, SimConfig, Simulator};
+use panscan_fetch::{FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Secret, WithFiles};
+use panscan_sim::{BUCKET, BucketKeys, MarketSource, Plan as SimPlan, SimConfig, Simulator};
 use panscan_testkit::clock::FixedClock;
 
 pub(crate) struct Desk {
@@ -104,6 +104,27 @@ impl Desk {
             clock: self.clock.clone(),
             attributes: Arc::from([]),
         }
+    }
+
+    /// With the simulator's bucket of files beside the calls, and nothing kept on disk.
+    pub(crate) fn parts_with_files(&self) -> Parts {
+        let parts = self.parts(None);
+        let (access, secret) = (Secret::new(BucketKeys::ACCESS), Secret::new(BucketKeys::SECRET));
+        let config = FlatFilesConfig::new(self.sim.url(), BUCKET, access, secret, self.clock.clone());
+        let files = FlatFiles::new(config).unwrap();
+        Parts { source: Arc::new(WithFiles::new(parts.source, files)), ..parts }
+    }
+
+    /// Without a folder, and with this Redis.
+    pub(crate) fn parts_on_redis(&self, url: &str) -> Parts {
+        let redis = RedisConfig {
+            url: url.to_owned(),
+            prefix: "test".to_owned(),
+            timeout: std::time::Duration::from_secs(5),
+            ttl_closed: std::time::Duration::from_secs(3600),
+        };
+        let tiers = TiersConfig { redis: Some(redis), ..TiersConfig::default() };
+        Parts { store: Arc::new(Tiers::open(tiers).unwrap()), ..self.parts(None) }
     }
 
     /// Calls for bars and reference data so far.

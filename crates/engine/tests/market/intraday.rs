@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::desk::Desk;
 
-fn request(symbols: &[String], timeframe: &str, range: BarRange) -> SeriesRequest {
+pub(crate) fn request(symbols: &[String], timeframe: &str, range: BarRange) -> SeriesRequest {
     SeriesRequest {
         symbols: symbols.to_vec(),
         timeframe: timeframe.parse().unwrap(),
@@ -35,7 +35,7 @@ fn request(symbols: &[String], timeframe: &str, range: BarRange) -> SeriesReques
     }
 }
 
-fn names(desk: &Desk, count: usize) -> Vec<String> {
+pub(crate) fn names(desk: &Desk, count: usize) -> Vec<String> {
     desk.sim.symbols().take(count).map(ToString::to_string).collect()
 }
 
@@ -44,30 +44,30 @@ fn all(desk: &Desk, symbol: &str, skip: usize) -> BarRange {
     BarRange::Sessions(desk.sim.truth(symbol).get(skip).map(|(day, _)| *day), None)
 }
 
-struct Read {
-    series: Vec<SymbolSeries>,
-    diagnostics: Vec<Diagnostic>,
-    end: SeriesEnd,
+pub(crate) struct Read {
+    pub(crate) series: Vec<SymbolSeries>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    pub(crate) end: SeriesEnd,
 }
 
 impl Read {
-    fn of(&self, symbol: &str) -> &Series {
+    pub(crate) fn of(&self, symbol: &str) -> &Series {
         &self.series.iter().find(|found| found.symbol.as_str() == symbol).unwrap().bars
     }
 
-    fn bits(&self) -> BTreeMap<String, Bits> {
+    pub(crate) fn bits(&self) -> BTreeMap<String, Bits> {
         self.series.iter().map(|found| (found.symbol.to_string(), bits(&found.bars))).collect()
     }
 }
 
-type Bits = Vec<(Timestamp, [u64; 7])>;
+pub(crate) type Bits = Vec<(Timestamp, [u64; 7])>;
 
-fn bits(series: &Series) -> Bits {
+pub(crate) fn bits(series: &Series) -> Bits {
     let row = |i: usize| (series.start[i], Field::ALL.map(|field| series.column(field)[i].to_bits()));
     (0..series.len()).map(row).collect()
 }
 
-async fn read(engine: &Engine, request: SeriesRequest) -> Result<Read, EngineError> {
+pub(crate) async fn read(engine: &Engine, request: SeriesRequest) -> Result<Read, EngineError> {
     let mut stream = engine.stream(request).await?;
     let (mut series, mut diagnostics, mut end) = (Vec::new(), Vec::new(), None);
     while let Some(event) = stream.next().await? {
@@ -81,7 +81,7 @@ async fn read(engine: &Engine, request: SeriesRequest) -> Result<Read, EngineErr
     Ok(Read { series, diagnostics, end: end.unwrap() })
 }
 
-fn truth(desk: &Desk, symbol: &str) -> Bits {
+pub(crate) fn truth(desk: &Desk, symbol: &str) -> Bits {
     desk.sim.truth_minutes(symbol).into_iter().map(|(at, bar)| (at, bar.map(f64::to_bits))).collect()
 }
 

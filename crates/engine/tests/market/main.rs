@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a desk that cannot be set up is a failed test")]
 
 mod ahead;
+mod answers;
 mod desk;
 mod faults;
 mod fetching;
@@ -12,6 +13,7 @@ mod origins;
 mod past;
 mod plan;
 mod refresh;
+mod renames;
 mod scans;
 mod shared;
 mod trace;

@@ -37,6 +37,8 @@ pub struct TickerRow {
     pub active: Option<bool>,
     /// When it ceased to, RFC 3339.
     pub delisted: Option<String>,
+    /// The figi of its security.
+    pub figi: Option<String>,
 }
 
 /// One row of the split list.
@@ -103,6 +105,8 @@ struct RawRow<'a> {
     #[serde(default, borrow)]
     delisted_utc: Scalar<'a>,
     #[serde(default, borrow)]
+    composite_figi: Scalar<'a>,
+    #[serde(default, borrow)]
     execution_date: Scalar<'a>,
     #[serde(default, borrow)]
     split_from: Scalar<'a>,
@@ -139,6 +143,7 @@ pub fn tickers_page(body: &[u8]) -> Result<Page<TickerRow>, FetchError> {
             currency: row.currency_name.text(),
             active: row.active.flag(),
             delisted: row.delisted_utc.text(),
+            figi: row.composite_figi.text(),
         })
     })
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use panscan_core::calendar::Announced;
 use panscan_core::panel::Split;
 use panscan_core::port::{
     BarAsk, BarSource, Dividend, Errand, Fetched, Pending, Rename, SourceError, SourceStats, SourceStatus,
@@ -50,6 +51,8 @@ pub use self::tickers::{TickerDetails, TickersAsk};
 
 /// Its name in provenance, logs and errors.
 const NAME: &str = "polygon";
+/// By how much plans below real time are late.
+const DELAY: Duration = Duration::from_secs(15 * 60);
 
 /// The provider.
 pub struct Polygon {
@@ -153,9 +156,21 @@ impl Polygon {
         what: &str,
         read: fn(&[u8]) -> Result<Page<T>, FetchError>,
     ) -> Result<Option<Vec<T>>, SourceError> {
+        self.list_for(template, query, what, read, Errand::interactive(0)).await
+    }
+
+    /// The same on somebody's behalf.
+    async fn list_for<T: Send + 'static>(
+        &self,
+        template: &'static str,
+        query: &str,
+        what: &str,
+        read: fn(&[u8]) -> Result<Page<T>, FetchError>,
+        errand: Errand,
+    ) -> Result<Option<Vec<T>>, SourceError> {
         let part = Part { what, template, sessions: None };
         self.plan.check(&self.name, part, self.caller.clock().now())?;
-        let topic = Topic::data(template, what, Errand::interactive(0));
+        let topic = Topic::data(template, what, errand);
         let first = self.caller.url(&format!("{template}?{query}"))?;
         let mut pages = Pages::new(self.caller.base(), &first, None);
         let (mut rows, mut next) = (None, Some(first));
@@ -221,12 +236,32 @@ impl BarSource for Polygon {
         })
     }
 
+    fn gone(&self, errand: Errand) -> Pending<'_, Result<Vec<Listing>, SourceError>> {
+        Box::pin(self.tickers_for(TickersAsk { active: false, date: None }, errand))
+    }
+
     fn renames<'a>(
         &'a self,
         symbol: &'a Symbol,
         errand: Errand,
     ) -> Pending<'a, Result<Vec<Rename>, SourceError>> {
         Box::pin(self.tickers_of(symbol, errand))
+    }
+
+    fn announced(&self) -> Pending<'_, Result<Vec<Announced>, SourceError>> {
+        Box::pin(self.holidays())
+    }
+
+    fn delay(&self) -> Option<Duration> {
+        self.is_delayed().then_some(DELAY)
+    }
+
+    fn reset(&self, provider: &str) -> bool {
+        let mine = *self.name == *provider;
+        if mine {
+            self.plan.forget();
+        }
+        mine
     }
 
     fn status(&self) -> Pending<'_, Result<SourceStatus, SourceError>> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use panscan_core::Kind;
 use panscan_core::calendar::Calendar;
+use panscan_core::cover::Counts;
 use panscan_core::diagnostic::{self, Severity};
 use panscan_core::plan::{Plan, Stage, ValueKind};
 use panscan_core::rank::RankedRows;
@@ -56,6 +57,10 @@ pub struct Cost {
     pub compute_time: Duration,
     /// Bytes that the computation reads.
     pub bytes_touched: u64,
+    /// The calls by kind: days of the whole market, spans of one symbol, and files, which count against no limit.
+    pub kinds: Counts,
+    /// Bytes of all answers, estimated.
+    pub fetch_bytes: u64,
 }
 
 impl Cost {
@@ -160,6 +165,10 @@ impl From<&Cost> for v1::PlanCost {
             estimated_fetch_time: Some(wire_duration(cost.fetch_time)),
             estimated_compute_time: Some(wire_duration(cost.compute_time)),
             bytes_touched: signed(cost.bytes_touched),
+            market_days: signed(cost.kinds.days),
+            ranges: signed(cost.kinds.ranges),
+            files: signed(cost.kinds.files),
+            fetch_bytes: signed(cost.fetch_bytes),
         }
     }
 }
@@ -227,6 +236,12 @@ impl From<&v1::PlanCost> for Cost {
             fetch_time: elapsed(wire.estimated_fetch_time.as_ref()),
             compute_time: elapsed(wire.estimated_compute_time.as_ref()),
             bytes_touched: unsigned(wire.bytes_touched),
+            kinds: Counts {
+                days: unsigned(wire.market_days),
+                ranges: unsigned(wire.ranges),
+                files: unsigned(wire.files),
+            },
+            fetch_bytes: unsigned(wire.fetch_bytes),
         }
     }
 }

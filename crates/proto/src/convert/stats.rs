@@ -1,6 +1,6 @@
 //! The service's counters.
 
-use panscan_core::port::{BreakerState, SourceStats, TierStats};
+use panscan_core::port::{BreakerState, SourceHealth, SourceStats, TierStats};
 use panscan_core::time::Timestamp;
 
 use super::answer::{signed, unsigned};
@@ -86,13 +86,95 @@ impl From<&TierStats> for Tier {
     }
 }
 
-/// Counters of one provider.
+/// How one provider is doing.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Provider {
     /// Its name.
     pub provider: String,
     /// What it counted; calls for status are not on the wire.
     pub stats: SourceStats,
+    /// Callers that joined a call of somebody else, where they are counted for it.
+    pub coalesced: u64,
+    /// Whether it is asked, where that is known.
+    pub circuit: Option<BreakerState>,
+    /// Until when it is left alone.
+    pub open_until: Option<Timestamp>,
+    /// Failures since it last answered.
+    pub failures: u64,
+    /// The last of them; empty where there is none.
+    pub last_error: String,
+}
+
+impl From<&SourceHealth> for Provider {
+    fn from(health: &SourceHealth) -> Self {
+        Self {
+            provider: health.provider.to_string(),
+            stats: health.stats,
+            coalesced: 0,
+            circuit: Some(health.state),
+            open_until: health.until,
+            failures: health.failures.into(),
+            last_error: health.message.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl From<&Provider> for v1::ProviderStats {
+    fn from(provider: &Provider) -> Self {
+        let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
+        let circuit = match provider.circuit {
+            None => v1::CircuitState::Unspecified,
+            Some(BreakerState::Closed) => v1::CircuitState::Closed,
+            Some(BreakerState::Open) => v1::CircuitState::Open,
+            Some(BreakerState::HalfOpen) => v1::CircuitState::HalfOpen,
+        };
+        Self {
+            provider: provider.provider.clone(),
+            calls: signed(provider.stats.calls),
+            errors: signed(provider.stats.errors),
+            rate_limited: signed(provider.stats.rate_limited),
+            retries: signed(provider.stats.retries),
+            coalesced: signed(provider.coalesced),
+            tokens: finite(provider.stats.available),
+            refill_per_second: finite(provider.stats.refill_per_second),
+            circuit: circuit.into(),
+            hedges: signed(provider.stats.hedges),
+            adapted_per_second: finite(provider.stats.adapted_per_second),
+            failures: signed(provider.failures),
+            last_error: provider.last_error.clone(),
+            open_until: provider.open_until.map(wire_timestamp),
+        }
+    }
+}
+
+impl From<v1::ProviderStats> for Provider {
+    fn from(wire: v1::ProviderStats) -> Self {
+        let circuit = match wire.circuit() {
+            v1::CircuitState::Unspecified => None,
+            v1::CircuitState::Closed => Some(BreakerState::Closed),
+            v1::CircuitState::Open => Some(BreakerState::Open),
+            v1::CircuitState::HalfOpen => Some(BreakerState::HalfOpen),
+        };
+        Self {
+            stats: SourceStats {
+                calls: unsigned(wire.calls),
+                status_calls: 0,
+                errors: unsigned(wire.errors),
+                rate_limited: unsigned(wire.rate_limited),
+                retries: unsigned(wire.retries),
+                available: wire.tokens,
+                refill_per_second: wire.refill_per_second,
+                adapted_per_second: wire.adapted_per_second,
+                hedges: unsigned(wire.hedges),
+            },
+            coalesced: unsigned(wire.coalesced),
+            circuit,
+            open_until: wire.open_until.as_ref().and_then(read_timestamp),
+            failures: unsigned(wire.failures),
+            provider: wire.provider,
+            last_error: wire.last_error,
+        }
+    }
 }
 
 /// A compute device.
@@ -139,6 +221,16 @@ pub struct Stats {
     pub draining: bool,
     /// Fetching ahead of need.
     pub prefetch: Prefetch,
+    /// Calls that wait for the provider.
+    pub fetching_calls: u64,
+    /// Questions that failed and were queued again.
+    pub requeued_questions: u64,
+    /// Answers to questions that no call waits for.
+    pub refreshed: u64,
+    /// Symbols with bars that the provider does not list.
+    pub unlisted_symbols: u64,
+    /// Listed symbols without bars.
+    pub symbols_without_bars: u64,
 }
 
 impl From<&Stats> for v1::GetStatsResponse {
@@ -155,18 +247,6 @@ impl From<&Stats> for v1::GetStatsResponse {
             circuit: circuit(t.circuit),
             waiting: signed(t.waiting),
         };
-        let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
-        let provider = |p: &Provider| v1::ProviderStats {
-            provider: p.provider.clone(),
-            calls: signed(p.stats.calls),
-            errors: signed(p.stats.errors),
-            rate_limited: signed(p.stats.rate_limited),
-            retries: signed(p.stats.retries),
-            coalesced: 0,
-            tokens: finite(p.stats.available),
-            refill_per_second: finite(p.stats.refill_per_second),
-            circuit: v1::CircuitState::Unspecified.into(),
-        };
         let device = |d: &Device| v1::DeviceStats {
             device: d.device.clone(),
             backend: Some(d.backend).number(),
@@ -181,7 +261,7 @@ impl From<&Stats> for v1::GetStatsResponse {
             snapshot_id: stats.snapshot_id.clone(),
             as_of: stats.as_of.map(wire_timestamp),
             tiers: stats.tiers.iter().map(tier).collect(),
-            providers: stats.providers.iter().map(provider).collect(),
+            providers: stats.providers.iter().map(Into::into).collect(),
             devices: stats.devices.iter().map(device).collect(),
             active_calls: signed(stats.active_calls),
             active_watches: signed(stats.active_watches),
@@ -195,6 +275,11 @@ impl From<&Stats> for v1::GetStatsResponse {
                 gained: signed(stats.prefetch.gained),
                 wasted: signed(stats.prefetch.wasted),
             }),
+            fetching_calls: signed(stats.fetching_calls),
+            requeued_questions: signed(stats.requeued_questions),
+            refreshed: signed(stats.refreshed),
+            unlisted_symbols: signed(stats.unlisted_symbols),
+            symbols_without_bars: signed(stats.symbols_without_bars),
         }
     }
 }
@@ -214,19 +299,6 @@ impl From<v1::GetStatsResponse> for Stats {
             waiting: unsigned(t.waiting),
         };
         let prefetch = wire.prefetch.unwrap_or_default();
-        let provider = |p: v1::ProviderStats| Provider {
-            provider: p.provider,
-            stats: SourceStats {
-                calls: unsigned(p.calls),
-                status_calls: 0,
-                errors: unsigned(p.errors),
-                rate_limited: unsigned(p.rate_limited),
-                retries: unsigned(p.retries),
-                available: p.tokens,
-                refill_per_second: p.refill_per_second,
-                ..SourceStats::default()
-            },
-        };
         let device = |d: v1::DeviceStats| {
             let backend = Word::read(d.backend).flatten()?;
             Some(Device {
@@ -244,7 +316,7 @@ impl From<v1::GetStatsResponse> for Stats {
             snapshot_id: wire.snapshot_id,
             as_of: wire.as_of.as_ref().and_then(read_timestamp),
             tiers: wire.tiers.into_iter().map(tier).collect(),
-            providers: wire.providers.into_iter().map(provider).collect(),
+            providers: wire.providers.into_iter().map(Into::into).collect(),
             devices: wire.devices.into_iter().filter_map(device).collect(),
             active_calls: unsigned(wire.active_calls),
             active_watches: unsigned(wire.active_watches),
@@ -258,6 +330,11 @@ impl From<v1::GetStatsResponse> for Stats {
                 gained: unsigned(prefetch.gained),
                 wasted: unsigned(prefetch.wasted),
             },
+            fetching_calls: unsigned(wire.fetching_calls),
+            requeued_questions: unsigned(wire.requeued_questions),
+            refreshed: unsigned(wire.refreshed),
+            unlisted_symbols: unsigned(wire.unlisted_symbols),
+            symbols_without_bars: unsigned(wire.symbols_without_bars),
         }
     }
 }
@@ -286,7 +363,12 @@ mod tests {
             }],
             providers: vec![Provider {
                 provider: "polygon".into(),
-                stats: SourceStats { calls: 254, available: 3.5, ..SourceStats::default() },
+                stats: SourceStats { calls: 254, available: 3.5, hedges: 2, ..SourceStats::default() },
+                coalesced: 4,
+                circuit: Some(BreakerState::Open),
+                open_until: Some(Timestamp::from_seconds(11)),
+                failures: 6,
+                last_error: "503".into(),
             }],
             devices: vec![Device {
                 device: "cpu avx2, 2 threads".into(),
@@ -301,6 +383,11 @@ mod tests {
             queued_calls: 2,
             draining: true,
             prefetch: Prefetch { enabled: true, wants: 2, calls: 3, bars: 4, gained: 5, wasted: 6 },
+            fetching_calls: 3,
+            requeued_questions: 4,
+            refreshed: 5,
+            unlisted_symbols: 6,
+            symbols_without_bars: 7,
         };
         assert_eq!(Stats::from(v1::GetStatsResponse::from(&stats)), stats);
     }

@@ -14,7 +14,7 @@ use super::args::{CheckArgs, CheckFormat};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::plain_table;
-use crate::config::{Problem, Settings};
+use crate::config::{Problem, Settings, Shown};
 
 /// How one thing stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,13 +67,16 @@ pub async fn run(
     source: MakeSource,
 ) -> Result<Exit, Failure> {
     let mut rows = Vec::new();
+    let mut shown = Vec::new();
     match loaded {
         Ok(settings) => {
+            shown.clone_from(&settings.shown);
             rows.push(config(&settings));
             rows.push(key(&settings));
             let asked = upstream::ask(&settings, source(&settings), args.offline).await;
             rows.push(upstream::provider(&settings, &asked));
             rows.push(upstream::clock(&settings, &asked));
+            rows.push(upstream::calendar(&asked));
             rows.push(upstream::universe(&settings));
             rows.push(if args.offline {
                 Row::ok("redis", "not looked at (--offline)")
@@ -88,7 +91,7 @@ pub async fn run(
         }
         Err(problems) => {
             rows.push(invalid(&problems));
-            for name in ["key", "provider", "redis", "store", "universe", "clock", "disk"] {
+            for name in ["key", "provider", "redis", "store", "universe", "clock", "calendar", "disk"] {
                 rows.push(Row::warn(name, "not looked at: the configuration is invalid", "see config"));
             }
         }
@@ -98,13 +101,20 @@ pub async fn run(
     rows.sort_by_key(|row| ORDER.iter().position(|name| *name == row.name));
     let failed = rows.iter().any(|row| row.state == State::Fail);
     let text = match args.output {
-        CheckFormat::Json => document(&rows).to_string(),
-        CheckFormat::Table => plain_table(
-            ["check", "state", "detail", "what to do"],
-            rows.iter().map(|row| {
-                [row.name.to_owned(), row.state.as_str().to_owned(), row.detail.clone(), row.remedy.clone()]
-            }),
-        ),
+        CheckFormat::Json => document(&rows, &shown).to_string(),
+        CheckFormat::Table => {
+            plain_table(
+                ["check", "state", "detail", "what to do"],
+                rows.iter().map(|row| {
+                    [
+                        row.name.to_owned(),
+                        row.state.as_str().to_owned(),
+                        row.detail.clone(),
+                        row.remedy.clone(),
+                    ]
+                }),
+            ) + &effective(&shown)
+        }
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Output)?;
@@ -125,10 +135,22 @@ const ORDER: &[&str] = &[
     "gpu.nvrtc",
     "gpu.device",
     "clock",
+    "calendar",
     "disk",
 ];
 
-fn document(rows: &[Row]) -> Value {
+/// Every setting as it is in effect, with where its value came from; secrets are masked.
+fn effective(shown: &[Shown]) -> String {
+    if shown.is_empty() {
+        return String::new();
+    }
+    let rows = shown
+        .iter()
+        .map(|shown| [shown.entry.name.to_owned(), shown.value.clone(), shown.origin.as_str().to_owned()]);
+    format!("\n\n{}", plain_table(["setting", "value", "from"], rows))
+}
+
+fn document(rows: &[Row], shown: &[Shown]) -> Value {
     let checks: Vec<Value> = rows
         .iter()
         .map(|row| {
@@ -137,7 +159,12 @@ fn document(rows: &[Row]) -> Value {
             })
         })
         .collect();
-    json!({"ok": rows.iter().all(|row| row.state != State::Fail), "checks": checks})
+    let settings: Vec<Value> = shown
+        .iter()
+        .map(|shown| json!({"name": shown.entry.name, "value": shown.value, "origin": shown.origin.as_str()}))
+        .collect();
+    let ok = rows.iter().all(|row| row.state != State::Fail);
+    json!({"ok": ok, "checks": checks, "settings": settings})
 }
 
 fn config(settings: &Settings) -> Row {
@@ -179,7 +206,7 @@ mod tests {
     #[test]
     fn a_document_says_what_failed() {
         let rows = [Row::ok("cpu", "x"), Row::fail("store", "y", "z")];
-        let document = document(&rows);
+        let document = document(&rows, &[]);
         assert_eq!(document["ok"], false);
         assert_eq!(document["checks"][1]["state"], "fail");
         assert_eq!(document["checks"][1]["remedy"], "z");

@@ -64,14 +64,6 @@ pub async fn run(
     Ok(Exit::Done)
 }
 
-/// The numbers of the plan's own line on fetching: market days, ranges, files and bytes.
-#[must_use]
-pub fn fetching(text: &str) -> Option<[u64; 4]> {
-    let line = text.lines().rev().find_map(|line| line.strip_prefix("fetch: "))?;
-    let mut numbers = line.split([' ', ',', ';']).filter_map(|word| word.parse().ok());
-    Some([numbers.next()?, numbers.next()?, numbers.next()?, numbers.next()?])
-}
-
 /// The cost of a plan in one line.
 #[must_use]
 pub fn cost_line(header: &Header) -> String {

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use panscan_client::{
-    Adjustment, BarRange, Bars, BarsSummary, BatchBarsQuery, Client, ScanRequest, ScanSpec, SessionDate,
-    Timeframe, UniverseSelector,
+    Adjustment, BarRange, Bars, BarsSummary, BatchBarsQuery, Client, SessionDate, Timeframe, UniverseSelector,
 };
-use panscan_core::calendar::Calendar;
 use serde_json::{Value, json};
 
 use super::args::{Adjusted, FetchArgs};
@@ -17,15 +15,13 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{self, Cell, CellKind, Column, Head, Notes, RowWriter};
 use super::stop::Stop;
-use super::{answer, explain, symbols};
+use super::{answer, symbols};
 use crate::config::Settings;
 
 /// Bars of a symbol where the flags do not say.
 const LAST_DEFAULT: u32 = 500;
 /// Bars of one symbol that one answer holds at most.
 const BARS_MAX: usize = 50_000;
-/// Longest window of a plan; what `--dry-run` can ask about.
-const WINDOW_MAX: usize = 5_000;
 
 /// Fetches; the first Ctrl-C ends it where it is. What came until then is kept.
 pub async fn run(args: FetchArgs, settings: Settings, stop: &Stop) -> Result<Exit, Failure> {
@@ -41,7 +37,7 @@ async fn perform(args: &FetchArgs, address: &str) -> Result<Exit, Failure> {
     let notes = Notes::new(args.quiet);
     let client = Client::connect(address).await?;
     if args.dry_run {
-        return dry_run(&wanted, address, args.timeout).await;
+        return dry_run(&wanted, &client, args.timeout).await;
     }
     let mut stream = wanted.query(&client).timeout(args.timeout).send().await?;
     let mut out = format.map(|format| output::writer(format, io::stdout()));
@@ -134,44 +130,36 @@ impl Wanted {
 }
 
 /// Says what it would take; nothing is fetched.
-async fn dry_run(wanted: &Wanted, address: &str, timeout: Duration) -> Result<Exit, Failure> {
-    let calendar = Calendar::us_equities();
-    let (bars, as_of) = match wanted.range {
-        BarRange::Sessions(Some(from), Some(to)) => {
-            (calendar.count(from, to), Some(calendar.midnight(to.plus(1))))
-        }
-        BarRange::Last(n) => (n, None),
-        _ => (LAST_DEFAULT as usize, None),
-    };
-    let request = ScanRequest {
-        spec: ScanSpec {
-            columns: vec![format!("highest(high, {})", bars.clamp(1, WINDOW_MAX))],
-            universe: UniverseSelector { symbols: wanted.symbols.clone(), ..UniverseSelector::default() },
-            timeframe: wanted.timeframe,
-            ..ScanSpec::default()
-        },
-        as_of,
-        ..ScanRequest::default()
-    };
-    let explained = explain::ask(&request, address, timeout).await?;
-    let cost = &explained.header.cost;
-    let [days, ranges, files, bytes] = explain::fetching(&explained.text)
-        .ok_or_else(|| Failure::Unexpected("the plan does not say what fetching takes".to_owned()))?;
+async fn dry_run(wanted: &Wanted, client: &Client, timeout: Duration) -> Result<Exit, Failure> {
+    // The header of the same request says it; nobody reads on.
+    let stream = wanted.query(client).cached_only().timeout(timeout).send().await?;
+    let cost = &stream.header().cost;
     let line = json!({
         "symbols": cost.population_symbols,
         "cells": cost.missing_cells,
         "provider_calls": cost.provider_calls,
-        "market_days": days,
-        "ranges": ranges,
-        "files": files,
-        "bytes": bytes,
+        "market_days": cost.kinds.days,
+        "ranges": cost.kinds.ranges,
+        "files": cost.kinds.files,
+        "bytes": cost.fetch_bytes,
         "seconds": cost.fetch_time.as_secs_f64(),
     });
     let mut out = io::stdout().lock();
     io::Write::write_fmt(&mut out, format_args!("{line}\n")).map_err(Failure::Output)?;
     let notes = Notes::new(false);
-    notes.say(explain::cost_line(&explained.header));
-    notes.say(format!("{days} market days, {ranges} ranges, {files} files, {:.1} MB", bytes as f64 / 1e6));
+    notes.say(format!(
+        "{} of {} symbols, {} cells missing: {} provider calls, about {:.1} s",
+        cost.population_symbols,
+        cost.universe_symbols,
+        cost.missing_cells,
+        cost.provider_calls,
+        cost.fetch_time.as_secs_f64()
+    ));
+    let (kinds, bytes) = (&cost.kinds, cost.fetch_bytes as f64 / 1e6);
+    notes.say(format!(
+        "{} market days, {} ranges, {} files, {bytes:.1} MB",
+        kinds.days, kinds.ranges, kinds.files
+    ));
     Ok(Exit::Done)
 }
 

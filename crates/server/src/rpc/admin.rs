@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use futures::Stream;
 use panscan_core::scan::Backend;
+use panscan_core::select::select;
 use panscan_core::symbol::Symbol;
-use panscan_engine::{EngineError, EngineStats, Forget};
+use panscan_core::time::Timeframe;
+use panscan_engine::{Engine, EngineError, EngineStats, Forget, Forgettable};
 use panscan_proto::convert::read_duration;
 use panscan_proto::convert::stats::{Device, Prefetch, Provider, Stats, Tier};
 use panscan_proto::v1;
@@ -38,11 +40,7 @@ impl Service for Admin {
         _: Request<v1::GetStatsRequest>,
     ) -> Result<Response<v1::GetStatsResponse>, Status> {
         let stats = self.host.engine().map(|engine| engine.stats()).unwrap_or_default();
-        let mut wire = v1::GetStatsResponse::from(&told(&stats, self.host.is_draining()));
-        if let Some(provider) = wire.providers.first_mut() {
-            provider.coalesced = i64::try_from(stats.coalesced).unwrap_or(i64::MAX);
-        }
-        Ok(Response::new(wire))
+        Ok(Response::new((&told(&stats, self.host.is_draining())).into()))
     }
 
     async fn get_config(
@@ -85,13 +83,24 @@ impl Service for Admin {
         &self,
         request: Request<v1::InvalidateCacheRequest>,
     ) -> Result<Response<v1::InvalidateCacheResponse>, Status> {
-        let what = invalidated(request.get_ref())?;
-        let gone = self.host.engine().map_err(status::of)?.forget(&what).await.map_err(status::of)?;
+        let engine = self.host.engine().map_err(status::of)?;
+        let what = invalidated(request.get_ref(), &engine)?;
+        let gone = engine.forget(&what).await.map_err(status::of)?;
         let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         Ok(Response::new(v1::InvalidateCacheResponse {
             cells: signed(gone.cells),
             bytes: signed(gone.bytes),
         }))
+    }
+
+    async fn reset_breaker(
+        &self,
+        request: Request<v1::ResetBreakerRequest>,
+    ) -> Result<Response<v1::ResetBreakerResponse>, Status> {
+        let engine = self.host.engine().map_err(status::of)?;
+        engine.reset_provider(&request.get_ref().provider).map_err(status::of)?;
+        let providers = providers(&engine.stats());
+        Ok(Response::new(v1::ResetBreakerResponse { providers: providers.iter().map(Into::into).collect() }))
     }
 
     async fn warm_cache(
@@ -102,25 +111,32 @@ impl Service for Admin {
     }
 }
 
-/// Reads what is to be forgotten: daily bars of symbols or of all, in all tiers.
-fn invalidated(wire: &v1::InvalidateCacheRequest) -> Result<Forget, Status> {
+/// Reads what is to be forgotten.
+fn invalidated(wire: &v1::InvalidateCacheRequest, engine: &Engine) -> Result<Forget, Status> {
     let refuse = |field: &'static str, message: &str| {
         status::of(EngineError::BadField { field, message: message.to_owned() })
     };
-    if wire.universe.is_some() || !wire.tiers.is_empty() {
-        return Err(refuse("universe", "cannot be chosen here, nor can tiers; give symbols, or all = true"));
+    let chosen = !wire.symbols.is_empty() || wire.universe.is_some();
+    if chosen == wire.all {
+        return Err(refuse("all", "give symbols, a universe, or all = true"));
     }
-    if !matches!(wire.timeframe.as_str(), "" | "1d") {
-        return Err(refuse("timeframe", "only daily bars are forgotten; give 1d or leave it out"));
+    let timeframe = match wire.timeframe.as_str() {
+        "" => Timeframe::Day,
+        text => text.parse().map_err(|error: panscan_core::Error| refuse("timeframe", &error.to_string()))?,
+    };
+    let known = ["l1", "l2", "l3", "redis"];
+    if let Some(other) = wire.tiers.iter().find(|tier| !known.contains(&tier.as_str())) {
+        return Err(refuse("tiers", &format!("{other:?} is none of l1, l2, l3, redis")));
     }
-    if wire.symbols.is_empty() != wire.all {
-        return Err(refuse("all", "give either symbols, or all = true"));
+    if wire.reference && !wire.tiers.is_empty() {
+        return Err(refuse("tiers", "reference data has no tiers; leave them out"));
     }
     let range = wire.range.clone().unwrap_or_default();
     if range.last != 0 || range.start_time.is_some() || range.end_time.is_some() {
         return Err(refuse("range", "give start_date and end_date"));
     }
-    if !wire.all && range.start_date.is_empty() {
+    let whole_days = !wire.reference && !matches!(timeframe, Timeframe::Minutes(_));
+    if whole_days && chosen && range.start_date.is_empty() {
         return Err(refuse(
             "range",
             "give start_date: sessions fetched for the whole market go for every symbol",
@@ -131,11 +147,23 @@ fn invalidated(wire: &v1::InvalidateCacheRequest) -> Result<Forget, Status> {
         text => text.parse().map(Some).map_err(|_| refuse("range", "dates read like 2025-12-31")),
     };
     let symbol = |text: &String| Symbol::new(text).map_err(|_| refuse("symbols", "a symbol is none"));
-    let symbols = wire.symbols.iter().map(symbol).collect::<Result<Vec<_>, _>>()?;
+    let mut symbols = wire.symbols.iter().map(symbol).collect::<Result<Vec<_>, _>>()?;
+    if let Some(universe) = &wire.universe {
+        let current = engine.current().map_err(status::of)?;
+        let selection = select(&universe.try_into()?, &current.snapshot);
+        let ids = selection.population.ids();
+        symbols.extend(ids.map(|id| current.snapshot.universe.symbol(id).clone()));
+    }
     Ok(Forget {
-        symbols: (!wire.all).then_some(symbols),
+        symbols: chosen.then_some(symbols),
+        what: match (wire.reference, timeframe) {
+            (true, _) => Forgettable::Reference,
+            (false, Timeframe::Minutes(_)) => Forgettable::Minutes,
+            (false, Timeframe::Day | Timeframe::Week | Timeframe::Month) => Forgettable::Days,
+        },
         from: date(&range.start_date)?,
         to: date(&range.end_date)?,
+        tiers: wire.tiers.clone(),
         dry_run: wire.validate_only,
     })
 }
@@ -157,7 +185,7 @@ fn told(stats: &EngineStats, draining: bool) -> Stats {
         snapshot_id: snapshot.map(|s| s.id.to_string()).unwrap_or_default(),
         as_of: snapshot.map(|s| s.as_of),
         tiers: stats.tiers.iter().map(Tier::from).collect(),
-        providers: vec![Provider { provider: stats.provider.clone(), stats: stats.source }],
+        providers: providers(stats),
         devices: vec![cpu],
         active_calls: stats.active as u64,
         active_watches: 0,
@@ -171,5 +199,19 @@ fn told(stats: &EngineStats, draining: bool) -> Stats {
             gained: stats.prefetch.gained,
             wasted: stats.prefetch.wasted,
         },
+        fetching_calls: stats.fetching as u64,
+        requeued_questions: stats.requeued,
+        refreshed: stats.refreshed,
+        unlisted_symbols: stats.unlisted as u64,
+        symbols_without_bars: stats.without_bars as u64,
     }
+}
+
+/// Each provider; callers that joined a call of somebody else count for the first.
+fn providers(stats: &EngineStats) -> Vec<Provider> {
+    let mut providers: Vec<Provider> = stats.health.iter().map(Provider::from).collect();
+    if let Some(first) = providers.first_mut() {
+        first.coalesced = stats.coalesced;
+    }
+    providers
 }

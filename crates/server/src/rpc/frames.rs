@@ -36,6 +36,8 @@ pub(super) fn header(answer: &ScanAnswer) -> v1::ScanHeader {
         missing_cells: answer.cost.missing_cells,
         provider_calls: answer.cost.calls,
         fetch_time: answer.cost.fetch_time,
+        kinds: answer.cost.kinds,
+        fetch_bytes: answer.cost.fetch_bytes,
         // Ten bytes a nanosecond and thread is what scans of resident panels were measured to read.
         compute_time: Duration::from_nanos(answer.cost.bytes / 10),
         bytes_touched: answer.cost.bytes,

@@ -205,11 +205,12 @@ fn header(head: &SeriesHead) -> Frame {
         missing_cells: head.cost.missing_cells,
         provider_calls: head.cost.calls,
         fetch_time: head.cost.fetch_time,
+        kinds: head.cost.kinds,
+        fetch_bytes: head.cost.fetch_bytes,
         ..Cost::default()
     };
-    let snapshot = &head.published.snapshot;
     Frame::Header(v1::BarsHeader {
-        snapshot_id: snapshot.id.to_string(),
+        snapshot_id: head.snapshot.to_string(),
         as_of: Some(wire_timestamp(head.until)),
         symbols: i32::try_from(head.symbols).unwrap_or(i32::MAX),
         cost: Some((&cost).into()),

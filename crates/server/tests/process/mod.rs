@@ -82,6 +82,19 @@ impl Sim {
     }
 }
 
+/// Tells a simulator something.
+pub(crate) fn control(sim: &Sim, path: &str, body: &str) {
+    use std::io::{Read as _, Write as _};
+    let host = sim.url.trim_start_matches("http://");
+    let mut socket = std::net::TcpStream::connect(host).unwrap();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {}", body.len());
+    socket.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 impl Drop for Sim {
     fn drop(&mut self) {
         drop(self.child.kill());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use panscan_core::calendar::Announced;
 use panscan_core::panel::Split;
 use panscan_core::port::{
     BarAsk, BarSource, Dividend, Errand, Fetched, Offers, Pending, Rename, SourceError, SourceHealth,
@@ -88,12 +89,28 @@ impl BarSource for WithFiles {
         self.provider.details(symbol, errand)
     }
 
+    fn gone(&self, errand: Errand) -> Pending<'_, Result<Vec<Listing>, SourceError>> {
+        self.provider.gone(errand)
+    }
+
     fn renames<'a>(
         &'a self,
         symbol: &'a Symbol,
         errand: Errand,
     ) -> Pending<'a, Result<Vec<Rename>, SourceError>> {
         self.provider.renames(symbol, errand)
+    }
+
+    fn announced(&self) -> Pending<'_, Result<Vec<Announced>, SourceError>> {
+        self.provider.announced()
+    }
+
+    fn delay(&self) -> Option<Duration> {
+        self.provider.delay()
+    }
+
+    fn reset(&self, provider: &str) -> bool {
+        self.provider.reset(provider)
     }
 
     fn status(&self) -> Pending<'_, Result<SourceStatus, SourceError>> {

@@ -50,6 +50,11 @@ impl Plan {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets all of it: the plan was changed, or somebody says so.
+    pub(super) fn forget(&self) {
+        *self.learned() = Learned::default();
+    }
+
     /// Refuses what the provider is known to refuse, so that no call is made for it.
     pub(super) fn check(&self, provider: &str, part: Part<'_>, now: Timestamp) -> Result<(), SourceError> {
         let learned = self.learned();

@@ -132,6 +132,7 @@ fn listing(row: TickerRow) -> Option<Listing> {
     set(TextAttribute::Type, row.kind);
     set(TextAttribute::Currency, row.currency.map(|code| code.to_ascii_uppercase()));
     listing.active = row.active;
+    listing.figi = row.figi.map(Arc::from);
     listing.delist_date = row.delisted.and_then(|text| text.get(..10)?.parse().ok());
     Some(listing)
 }

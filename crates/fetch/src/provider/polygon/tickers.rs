@@ -29,8 +29,6 @@ pub struct TickersAsk {
 pub struct TickerDetails {
     /// Its attributes; sector and industry come from panscan's own table of SIC codes.
     pub listing: Listing,
-    /// The figi of its security, which outlives its ticker.
-    pub figi: Option<Arc<str>>,
     /// The code of the Standard Industrial Classification, and the provider's words for it.
     pub sic: Option<(String, Option<String>)>,
 }
@@ -42,11 +40,19 @@ impl Polygon {
     ///
     /// What a call can end in.
     pub async fn tickers(&self, ask: TickersAsk) -> Result<Vec<Listing>, SourceError> {
+        self.tickers_for(ask, Errand::interactive(0)).await
+    }
+
+    pub(super) async fn tickers_for(
+        &self,
+        ask: TickersAsk,
+        errand: Errand,
+    ) -> Result<Vec<Listing>, SourceError> {
         let mut query = format!("market=stocks&active={}&limit=1000", ask.active);
         if let Some(date) = ask.date {
             query.push_str(&format!("&date={date}"));
         }
-        let rows = self.list(TICKERS, &query, "the ticker list", decode::tickers_page).await?;
+        let rows = self.list_for(TICKERS, &query, "the ticker list", decode::tickers_page, errand).await?;
         Ok(rows::listings(rows.unwrap_or_default()))
     }
 
@@ -125,6 +131,7 @@ fn details(symbol: &Symbol, row: DetailsRow) -> TickerDetails {
     listing.list_date = day(row.list_date);
     listing.delist_date = day(row.delisted);
     listing.active = row.active;
+    listing.figi = row.figi.map(Arc::from);
     let sic = row.sic_code.map(|code| (code, row.sic_description));
-    TickerDetails { listing, figi: row.figi.map(Arc::from), sic }
+    TickerDetails { listing, sic }
 }

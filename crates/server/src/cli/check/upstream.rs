@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use panscan_core::calendar::{Announced, Calendar};
 use panscan_core::port::{BarSource, Clock as _, SourceError, SourceStatus};
 use panscan_core::time::Timestamp;
 use tonic::transport::Endpoint;
@@ -25,8 +26,8 @@ pub(super) enum Asked {
     No,
     /// There is no key to ask with.
     NoKey,
-    /// What it said and how long that took.
-    Answer(SourceStatus, Duration),
+    /// What it said, how long that took, and what it announces of the days ahead.
+    Answer(SourceStatus, Duration, Result<Vec<Announced>, SourceError>),
     /// It did not serve the call.
     Failed(SourceError),
     /// Its client could not be built.
@@ -51,7 +52,16 @@ pub(super) async fn ask(
     };
     let started = Instant::now();
     match tokio::time::timeout(WAIT, source.status()).await {
-        Ok(Ok(status)) => Asked::Answer(status, started.elapsed()),
+        Ok(Ok(status)) => {
+            let took = started.elapsed();
+            let announced = tokio::time::timeout(WAIT, source.announced()).await;
+            let late = || SourceError::Unavailable {
+                provider: source.name(),
+                what: "the market holidays".to_owned(),
+                message: format!("no answer within {WAIT:?}"),
+            };
+            Asked::Answer(status, took, announced.unwrap_or_else(|_| Err(late())))
+        }
         Ok(Err(error)) => Asked::Failed(error),
         Err(_) => Asked::Failed(SourceError::Unavailable {
             provider: source.name(),
@@ -67,7 +77,7 @@ pub(super) fn provider(settings: &Settings, asked: &Asked) -> Row {
     match asked {
         Asked::No => Row::ok("provider", format!("polygon{at}, not asked (--offline)")),
         Asked::NoKey => Row::fail("provider", "not asked: there is no key", "set POLYGON_API_KEY"),
-        Asked::Answer(status, took) => Row::ok(
+        Asked::Answer(status, took, _) => Row::ok(
             "provider",
             format!("polygon{at} answers in {} ms, market {}", took.as_millis(), status.market),
         ),
@@ -97,7 +107,7 @@ pub(super) fn clock(settings: &Settings, asked: &Asked) -> Row {
         }
         ClockSetting::System => format!("the machine's, {}", Timestamp::from_seconds(now.as_seconds())),
     };
-    let Asked::Answer(status, took) = asked else { return Row::ok("clock", system) };
+    let Asked::Answer(status, took, _) = asked else { return Row::ok("clock", system) };
     let skew = status.now.since(now).max(now.since(status.now));
     if skew > SKEW_WARN + *took {
         Row::warn(
@@ -108,6 +118,34 @@ pub(super) fn clock(settings: &Settings, asked: &Asked) -> Row {
     } else {
         Row::ok("clock", format!("{system}; the provider's agrees"))
     }
+}
+
+/// Whether the provider announces the same holidays and half days as panscan's own calendar has.
+pub(super) fn calendar(asked: &Asked) -> Row {
+    let Asked::Answer(status, _, announced) = asked else {
+        return Row::ok("calendar", "panscan's own, not compared with the provider's");
+    };
+    let announced = match announced {
+        Ok(announced) => announced,
+        Err(SourceError::NotOffered { .. }) => {
+            return Row::ok("calendar", "panscan's own; the provider announces no holidays");
+        }
+        Err(error) => {
+            return Row::warn("calendar", format!("not compared: {error}"), remedy(error));
+        }
+    };
+    let calendar = Calendar::us_equities();
+    let differences = calendar.differences(announced, calendar.session_of(status.now));
+    if differences.is_empty() {
+        let days = announced.len();
+        return Row::ok("calendar", format!("agrees with the {days} days that the provider announces"));
+    }
+    let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    Row::warn(
+        "calendar",
+        told.join("; "),
+        "panscan goes by its own calendar; on such a day look at the exchange's, and report which is right",
+    )
 }
 
 /// Whether the universe file can be read.

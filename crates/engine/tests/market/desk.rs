@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use panscan_cache::{RedisConfig, Tiers, TiersConfig};
+use panscan_cache::{RedisAddress, RedisConfig, Tiers, TiersConfig};
 use panscan_core::limit::Quota;
 use panscan_core::port::SeriesStore;
 use panscan_core::rank::Cells;
@@ -118,10 +118,9 @@ impl Desk {
     /// Without a folder, and with this Redis.
     pub(crate) fn parts_on_redis(&self, url: &str) -> Parts {
         let redis = RedisConfig {
-            url: url.to_owned(),
             prefix: "test".to_owned(),
             timeout: std::time::Duration::from_secs(5),
-            ttl_closed: std::time::Duration::from_secs(3600),
+            ..RedisConfig::new(RedisAddress::new(url))
         };
         let tiers = TiersConfig { redis: Some(redis), ..TiersConfig::default() };
         Parts { store: Arc::new(Tiers::open(tiers).unwrap()), ..self.parts(None) }

@@ -50,6 +50,15 @@ impl SeriesStore for Recorder {
         self.store.forget(market, keys)
     }
 
+    fn forget_in<'a>(
+        &'a self,
+        market: &'a MarketId,
+        keys: &'a [BlockKey],
+        tiers: &'a [String],
+    ) -> Pending<'a, Result<(), StoreError>> {
+        self.store.forget_in(market, keys, tiers)
+    }
+
     fn symbols<'a>(&'a self, market: &'a MarketId, timeframe: Timeframe) -> Pending<'a, Vec<Symbol>> {
         self.store.symbols(market, timeframe)
     }

@@ -43,6 +43,7 @@ mod statistics;
 mod stream;
 mod unlisted;
 mod unserved;
+mod warm;
 mod wide;
 
 pub use admit::Admission;
@@ -63,3 +64,4 @@ pub use run::{Cost, Pin, ScanAnswer, ScanRequest, Timing};
 pub use series::{SeriesAnswer, SeriesRequest, SymbolSeries};
 pub use statistics::{ExprStatistics, Group, StatisticsAnswer, StatisticsRequest};
 pub use stream::{SeriesEnd, SeriesEvent, SeriesHead, SeriesStream};
+pub use warm::{WarmRequest, WarmStream, Warmed};

@@ -280,7 +280,7 @@ impl Engine {
         Ok(answer)
     }
 
-    async fn lacking_days(
+    pub(crate) async fn lacking_days(
         &self,
         published: &Published,
         known: &[SymbolId],

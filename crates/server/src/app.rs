@@ -11,10 +11,11 @@ use panscan_cache::{
 use panscan_core::Kind;
 use panscan_core::catalog::{Catalog, CatalogError};
 use panscan_core::limit::Quota;
-use panscan_core::port::{BarSource, Clock, Pending, SourceError};
+use panscan_core::port::{BarSource, Clock, Errand, Pending, SourceError};
+use panscan_core::time::Timeframe;
 use panscan_core::universe::Listing;
 use panscan_cpu::{CpuBackend, CpuError};
-use panscan_engine::{Engine, EngineConfig, EngineError, Parts, REFERENCE_NOTES};
+use panscan_engine::{Engine, EngineConfig, EngineError, Parts, REFERENCE_NOTES, WarmRequest, WarmStream};
 use panscan_fetch::{
     Alpaca, AlpacaConfig, AlpacaFeed, AlphaVantage, AlphaVantageConfig, CallConfig, Chain, ChainConfig,
     Connections, FetchError, FlatFiles, FlatFilesConfig, Polygon, PolygonConfig, Scripts, SharedLimit,
@@ -167,6 +168,23 @@ impl Running {
                 return Err(EngineError::Internal("the start ended".to_owned()).into());
             }
         }
+    }
+
+    /// Starts to fetch the resident history.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Engine`] when the first snapshot is not there yet.
+    pub async fn warm(&self) -> Result<WarmStream, AppError> {
+        let work = WarmRequest {
+            symbols: Vec::new(),
+            timeframes: vec![Timeframe::Day],
+            range: None,
+            deadline: None,
+            errand: Errand::interactive(0),
+            dry_run: false,
+        };
+        Ok(self.host.engine()?.warm(work).await?)
     }
 
     /// Resolves when a drain was asked for over gRPC.

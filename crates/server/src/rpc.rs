@@ -16,6 +16,7 @@ mod statistics;
 mod status;
 mod universes;
 mod validate;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;

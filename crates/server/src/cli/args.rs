@@ -421,9 +421,9 @@ pub struct FetchArgs {
     /// Server to ask [default: PANSCAN_SERVER or http://127.0.0.1:50051]
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
-    /// Longest wait for the whole answer
-    #[arg(long, value_name = "TIME", default_value = "10min", value_parser = crate::config::duration_flag)]
-    pub timeout: std::time::Duration,
+    /// Longest time that it fetches [default: as long as it takes]
+    #[arg(long, value_name = "TIME", value_parser = crate::config::duration_flag)]
+    pub timeout: Option<std::time::Duration>,
     /// No progress and no summary
     #[arg(long)]
     pub quiet: bool,

@@ -1,5 +1,8 @@
 //! `panscan fetch`: bars into the server's store, and out of it with `-o`.
 
+mod progress;
+mod warm;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use panscan_client::{
 };
 use serde_json::{Value, json};
 
-use super::args::{Adjusted, FetchArgs};
+use super::args::{Adjusted, FetchArgs, Format};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::output::{self, Cell, CellKind, Column, Head, Notes, RowWriter};
@@ -22,34 +25,70 @@ use crate::config::Settings;
 const LAST_DEFAULT: u32 = 500;
 /// Bars of one symbol that one answer holds at most.
 const BARS_MAX: usize = 50_000;
+/// The wait that is asked for where nobody set one; a server takes no answer for half a minute otherwise.
+const LONGEST: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Longest wait for a plan.
+const PLAN_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Fetches; the first Ctrl-C ends it where it is. What came until then is kept.
+/// Fetches what is missing, showing how far it has come, and writes the bars out where a form is given. The first Ctrl-C
+/// ends it where it is: what came until then is kept, and the same command goes on from there.
 pub async fn run(args: FetchArgs, settings: Settings, stop: &Stop) -> Result<Exit, Failure> {
-    tokio::select! {
-        ended = perform(&args, &settings.client_server) => ended,
-        () = stop.asked() => Ok(Exit::Interrupted),
+    let wanted = Wanted::read(&args)?;
+    let format = args.output.map(|asked| output::chosen(Some(asked))).transpose()?;
+    let (notes, address) = (Notes::new(args.quiet), settings.client_server.as_str());
+    if args.dry_run {
+        let client = Client::connect(address).await?;
+        return dry_run(&wanted, &client, args.timeout.unwrap_or(PLAN_TIMEOUT)).await;
     }
+    let warmed = tokio::select! {
+        warmed = warm::run(&wanted, address, args.timeout, args.quiet) => warmed,
+        () = stop.asked() => {
+            notes.say("stopped; what came is kept, and the same command goes on from there");
+            return Ok(Exit::Done);
+        }
+    }?;
+    if format.is_none()
+        && let Some(warmed) = &warmed
+    {
+        notes.say(warmed);
+        return if warmed.late() { Err(warmed.failure(args.timeout)) } else { Ok(Exit::Done) };
+    }
+    let late = warmed.as_ref().is_some_and(warm::Warmed::late);
+    let query = wanted.query(&Client::connect(address).await?).timeout(LONGEST);
+    write(if late { query.cached_only() } else { query }, format, notes, stop).await
 }
 
-async fn perform(args: &FetchArgs, address: &str) -> Result<Exit, Failure> {
-    let wanted = Wanted::read(args)?;
-    let format = args.output.map(|asked| output::chosen(Some(asked))).transpose()?;
-    let notes = Notes::new(args.quiet);
-    let client = Client::connect(address).await?;
-    if args.dry_run {
-        return dry_run(&wanted, &client, args.timeout).await;
-    }
-    let mut stream = wanted.query(&client).timeout(args.timeout).send().await?;
+/// Reads the bars, and writes them where a form is given.
+async fn write(
+    query: BatchBarsQuery,
+    format: Option<Format>,
+    notes: Notes,
+    stop: &Stop,
+) -> Result<Exit, Failure> {
+    let mut stream = query.send().await?;
     let mut out = format.map(|format| output::writer(format, io::stdout()));
     if let Some(out) = &mut out {
         out.head(&head(&stream.header().snapshot_id)).map_err(Failure::Output)?;
     }
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    while let Some(bars) = stream.next_bars().await? {
+    let stopped = loop {
+        let bars = tokio::select! {
+            bars = stream.next_bars() => bars?,
+            () = stop.asked() => break true,
+        };
+        let Some(bars) = bars else { break false };
         *counts.entry(bars.symbol.clone()).or_default() += bars.start.len();
         if let Some(out) = &mut out {
             rows(&bars, &mut **out).map_err(Failure::Output)?;
         }
+    };
+    if stopped {
+        // What was begun is ended as its form asks for.
+        if let Some(out) = &mut out {
+            out.finish(Vec::new(), json!({"stopped": true})).map_err(Failure::Output)?;
+        }
+        notes.say("stopped; what came is kept, and the same command goes on from there");
+        return Ok(Exit::Done);
     }
     let Some(summary) = stream.summary() else {
         return Err(Failure::Unexpected("the answer has no summary".to_owned()));

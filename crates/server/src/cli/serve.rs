@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use panscan_client::Client;
+use tokio::time::Instant;
 
 use super::exit::Exit;
 use super::failure::Failure;
@@ -12,10 +12,8 @@ use super::stop::Stop;
 use crate::app;
 use crate::config::Settings;
 
-/// A column that is seeded at the start of the history, so that all of it is needed.
-const WHOLE_HISTORY: &str = "ema(close, 2)";
-/// Longest wait for all of it; at five calls a minute a year takes an hour.
-const WARM_TIMEOUT: Duration = Duration::from_secs(24 * 3_600);
+/// How often the log says how far the history has come.
+const WARM_SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// What `serve` is told beside the settings.
 #[derive(Debug, Default)]
@@ -57,15 +55,24 @@ async fn until_drained(running: &app::Running, options: &ServeOptions) -> Result
     Ok(())
 }
 
-/// Fetches the resident history, by a scan that needs all of it.
+/// Fetches the resident history, as `Admin.WarmCache` does, and says in the log how far it has come.
 async fn warm(running: &app::Running) -> Result<(), Failure> {
-    let client = Client::connect(running.grpc.to_string()).await?;
-    let scan = client.scan("").columns([WHOLE_HISTORY]).limit(1).timeout(WARM_TIMEOUT);
-    let summary = scan.collect().await?.summary;
-    tracing::info!(
-        provider_calls = summary.provider_calls,
-        complete = summary.complete,
-        "the resident history is fetched"
-    );
+    let mut stream = running.warm().await?;
+    let mut said: Option<Instant> = None;
+    while let Some(warmed) = stream.next().await.map_err(app::AppError::from)? {
+        if let Some(diagnostic) = &warmed.diagnostic {
+            tracing::warn!(
+                reason = diagnostic.reason.as_str(),
+                diagnostic.message,
+                "while fetching the history"
+            );
+        }
+        if warmed.done || said.is_none_or(|at| at.elapsed() >= WARM_SAID_EVERY) {
+            said = Some(Instant::now());
+            let (cells, of, calls) = (warmed.cells_done, warmed.cells_total, warmed.provider_calls);
+            let (done, left) = (warmed.done, warmed.remaining);
+            tracing::info!(cells, of, provider_calls = calls, ?left, done, "the resident history");
+        }
+    }
     Ok(())
 }

@@ -130,10 +130,12 @@ impl State {
 fn late(snapshot: &Snapshot, former: &Former) -> Option<Symbol> {
     let (universe, panel) = (&snapshot.universe, &snapshot.daily);
     let sessions = panel.sessions();
+    // What the provider has of nobody explains nothing about one.
+    let first = universe.ids().filter_map(|id| panel.oldest(id)).min()?;
     let is_late = |id: &SymbolId| {
         let Some(oldest) = panel.oldest(*id) else { return false };
         let place = sessions.partition_point(|session| *session < oldest);
-        let known = place > 0 && snapshot.held.market.get(place - 1).copied().unwrap_or(false);
+        let known = oldest > first && snapshot.held.has(*id, place - 1);
         let listed = universe.list_date()[id.index()];
         let explained = listed.is_some_and(|listed| listed.plus(i32::from(SLACK_DAYS)) >= oldest);
         known && !explained && universe.active()[id.index()]

@@ -253,7 +253,12 @@ class Store(unittest.TestCase):
         # A limit on the size of files stands for the disk: every write of a block fails halfway through.
         wrapper.write_text(f"#!/bin/sh\ntrap '' XFSZ\nulimit -f 4\nexec '{BINARY}' \"$@\"\n")
         wrapper.chmod(0o755)
-        settings = {"PANSCAN_HISTORY_DAILY": str(SESSIONS), "binary": str(wrapper)}
+        # The catalog has room: a server whose database cannot write does not start.
+        settings = {
+            "PANSCAN_HISTORY_DAILY": str(SESSIONS),
+            "PANSCAN_DATABASE_URL": "sqlite::memory:",
+            "binary": str(wrapper),
+        }
         with Server(self.sim, store, rate="unlimited", **settings) as server, Panscan(server.target) as market:
             scan = market.scan("", columns=["highest(high, 40)"], limit=100)
             self.assertTrue(scan.summary.complete)
@@ -278,7 +283,12 @@ class Store(unittest.TestCase):
         wrapper.chmod(0o755)
         if shutil.which("unshare") is None or run("--version", binary=str(wrapper)).returncode:
             self.skipTest("this system lets nobody mount a small disk")
-        settings = {"PANSCAN_HISTORY_DAILY": str(SESSIONS), "binary": str(wrapper)}
+        # The catalog has room: a server whose database cannot write does not start.
+        settings = {
+            "PANSCAN_HISTORY_DAILY": str(SESSIONS),
+            "PANSCAN_DATABASE_URL": "sqlite::memory:",
+            "binary": str(wrapper),
+        }
         with Server(self.sim, room / "store", rate="unlimited", **settings) as server, Panscan(server.target) as market:
             self.assertTrue(market.scan("", columns=["highest(high, 40)"], limit=100).summary.complete)
             self.assertIn("No space left on device", server.log())

@@ -577,7 +577,6 @@ fn compute(layers: &mut Layers<'_>) -> ComputeSettings {
 /// Settings that nothing acts on yet: read, so that a wrong one is known before something does.
 fn later(layers: &mut Layers<'_>) {
     let second = Duration::from_secs(1);
-    layers.get(&names::PEERS, value::words);
     layers.get(&names::QUEUE_SIZE, value::count(1, 10_000));
     layers.get(&names::SNAPSHOT_INTERVAL, value::duration_in(second / 100, 3_600 * second));
     let day = Duration::from_secs(86_400);

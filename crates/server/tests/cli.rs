@@ -38,7 +38,6 @@ fn what_this_build_lacks_is_said() {
         "serve --tls-cert x",
         "serve --keys x",
         "scan --watch",
-        "scan --factor a=1",
         "sim --dialects xai",
     ] {
         assert_ends(&run(line), 2, "not in this build");

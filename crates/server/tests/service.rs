@@ -146,8 +146,10 @@ fn a_renamed_company_comes_out_whole() {
     let sim = Sim::start("--symbols 60 --sessions 40 --rate unlimited");
     process::control(&sim, "/_sim/market", r#"{"rename":{"symbol":"SPY","to":"NEWCO","date":"2025-12-15"}}"#);
     let service = Service::on(sim);
-    for (words, least) in [("--from 2025-12-01 -o csv", 20), ("--from 2025-12-10 --timeframe 1h -o csv", 100)]
-    {
+    for (words, least) in [
+        ("--from 2025-12-01 --to 2025-12-31 -o csv", 20),
+        ("--from 2025-12-10 --to 2025-12-31 --timeframe 1h -o csv", 100),
+    ] {
         let bars = service.ask(&format!("fetch NEWCO {words}"), &[]);
         assert_ends(&bars, 0, "bars of 1 symbols, 0 failed");
         let text = stdout(&bars);
@@ -404,7 +406,8 @@ async fn saved_scans_and_statistics_come_through_the_client() {
     let gone = client.get_saved_scan("top").await.unwrap_err();
     assert!(matches!(gone, ClientError::NotFound { .. }), "{gone}");
 
-    let statistics = client.group_statistics(["close"]).percentiles([0.0, 100.0]).send().await.unwrap();
+    let statistics =
+        client.group_statistics(["close"]).by("exchange").percentiles([0.0, 100.0]).send().await.unwrap();
     let groups = &statistics.expressions[0].groups;
     assert!(groups.len() > 1 && groups.iter().map(|g| g.count + g.missing).sum::<u64>() <= 60);
     assert!(groups.iter().all(|g| g.count == 0 || g.percentiles[0] <= g.percentiles[1]), "{groups:?}");

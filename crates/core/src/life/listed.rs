@@ -42,6 +42,8 @@ impl Lives {
                 companies.entry(figi).or_default().present = Some(row);
             }
         }
+        let bearers: BTreeMap<&Symbol, &Arc<str>> =
+            companies.iter().filter_map(|(figi, company)| Some((&company.present?.symbol, *figi))).collect();
         let mut lives = Self::new();
         let mut figis: Vec<&Arc<str>> = companies.keys().copied().collect();
         figis.sort_unstable();
@@ -50,7 +52,8 @@ impl Lives {
             let present = company.present.map(|row| &row.symbol);
             let tickers: BTreeSet<&Symbol> = company.given_up.values().copied().chain(present).collect();
             let shared = |ticker: &&Symbol| {
-                former.get(*ticker).is_some_and(|of| of.values().any(|other| *other != figi))
+                bearers.get(*ticker).is_some_and(|other| *other != figi)
+                    || former.get(*ticker).is_some_and(|of| of.values().any(|other| *other != figi))
             };
             if tickers.len() > 1 || tickers.iter().any(shared) {
                 let (renames, until) = company.told(figi, &former);

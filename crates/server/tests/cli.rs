@@ -28,6 +28,7 @@ fn wrong_usage_is_two() {
     assert_ends(&run("sim --listen 127.0.0.1:0 --end yesterday"), 2, "--end");
     assert_ends(&run("serve --listen nowhere"), 2, "PANSCAN_LISTEN");
     assert_ends(&run("scan --history 2016-01-04"), 2, "FROM..TO");
+    assert_ends(&run("scan --factor momentum"), 2, "--factor");
 }
 
 #[test]

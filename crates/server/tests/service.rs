@@ -154,11 +154,12 @@ fn a_renamed_company_comes_out_whole() {
         assert_ends(&bars, 0, "bars of 1 symbols, 0 failed");
         let text = stdout(&bars);
         let before = text.lines().filter(|line| *line < "NEWCO,2025-12-15").count();
-        assert!(text.lines().count() > least && before > 15, "{text}");
+        assert!(text.lines().count() > least && before >= 10, "{text}");
     }
     let plan = service.ask("fetch NEWCO --timeframe 1m --from 2025-11-10 --to 2025-12-20 --dry-run", &[]);
     let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
-    assert_eq!((&plan["provider_calls"], &plan["ranges"]), (&2.into(), &2.into()), "{plan}");
+    // The hours brought the minutes from the 10th on: what is missing lies under the former ticker alone.
+    assert_eq!((&plan["provider_calls"], &plan["ranges"]), (&1.into(), &1.into()), "{plan}");
 }
 
 #[test]

@@ -222,6 +222,8 @@ async fn a_list_under_the_key_of_a_block_of_symbols_gives_way_to_a_write() {
     assert!(redis.command(&format!("RPUSH {name} list")).starts_with(':'));
     let second = store(&redis);
     second.write(&market(), &blocks).await.unwrap();
+    // A reader that meets the list takes it away too, and may take with it what was written meanwhile.
+    until("the list gives way", async || redis.command(&format!("TYPE {name}")).contains("hash")).await;
     until_shared(&patient(&redis.url()), &blocks).await;
 }
 
@@ -361,7 +363,8 @@ async fn what_is_absent_is_not_asked_for_again_for_a_while() {
         assert!(second.read(&market(), &keys(&blocks)).await.iter().all(Option::is_none));
     }
     assert_eq!(asked(), before);
-    assert_eq!(stats(&second).misses, 18);
+    // A read that comes while the one before it is still being put away has its answer.
+    assert!((6..=18).contains(&stats(&second).misses), "{:?}", stats(&second));
     second.write(&market(), &blocks).await.unwrap();
     assert!(second.read(&market(), &keys(&blocks)).await.iter().all(Option::is_some));
 }
